@@ -1,0 +1,155 @@
+#include "isa/opcode_table.h"
+
+#include <array>
+
+namespace mkvm::isa {
+namespace {
+
+constexpr uint32_t F24 = 1u << static_cast<int>(DType::kF24);
+constexpr uint32_t BF16 = 1u << static_cast<int>(DType::kBf16);
+constexpr uint32_t F32 = 1u << static_cast<int>(DType::kF32);
+constexpr uint32_t I32 = 1u << static_cast<int>(DType::kI32);
+constexpr uint32_t RANKED = 1u << static_cast<int>(DType::kRanked);
+
+constexpr std::array<absl::string_view, 2> kPrologueValues = {"none",
+                                                              "rms_norm"};
+constexpr std::array<absl::string_view, 4> kEpilogueValues = {
+    "store", "add", "silu_mul", "argmax"};
+constexpr std::array<absl::string_view, 2> kAttentionPrologueValues = {
+    "none", "qk_norm_rope"};
+
+// One array of operands per opcode; a trailing sentinel keeps the opcodes
+// without operands well-formed.
+#define MKVM_BUFFER(field, access, optional, dtypes, shape)           \
+  {#field, OperandKind::kBuffer, AccessKind::access, optional, dtypes, \
+   shape,  "",                   {}},
+#define MKVM_OP(code, Name, name, synopsis) \
+  constexpr OperandInfo k##Name##Info[] = {
+#define MKVM_READ(f, d, s, b, c) MKVM_BUFFER(f, kRead, false, d, s)
+#define MKVM_OPT_READ(f, d, s, b, c) MKVM_BUFFER(f, kRead, true, d, s)
+#define MKVM_WEIGHT(f, d, s, b, c) MKVM_BUFFER(f, kWeight, false, d, s)
+#define MKVM_OPT_WEIGHT(f, d, s, b, c) MKVM_BUFFER(f, kWeight, true, d, s)
+#define MKVM_WRITE(f, d, s, b, c) MKVM_BUFFER(f, kWrite, false, d, s)
+#define MKVM_OPT_WRITE(f, d, s, b, c) MKVM_BUFFER(f, kWrite, true, d, s)
+#define MKVM_UPDATE(f, d, s, b, c) MKVM_BUFFER(f, kUpdate, false, d, s)
+#define MKVM_U32(f, d) \
+  {#f, OperandKind::kU32, AccessKind::kRead, false, 0, "", d, {}},
+#define MKVM_F32(f, d) \
+  {#f, OperandKind::kF32, AccessKind::kRead, false, 0, "", d, {}},
+#define MKVM_ENUM(f, Type, d)                               \
+  {#f, OperandKind::kEnum, AccessKind::kRead, false, 0, "", \
+   d,  k##Type##Values},
+#define MKVM_END(Name)                                           \
+  {"", OperandKind::kU32, AccessKind::kRead, false, 0, "", "", {}} \
+  }                                                              \
+  ;
+#include "isa/opcodes.def"
+#undef MKVM_BUFFER
+
+const OpcodeInfo kOpcodes[] = {
+#define MKVM_OP(code, Name, name, synopsis) \
+  {Opcode::k##Name, #name, synopsis,        \
+   absl::MakeConstSpan(k##Name##Info, std::size(k##Name##Info) - 1)},
+#include "isa/opcodes.def"
+};
+
+// The names that regions and conditions of opcodes.def may use.
+struct Scope {
+  const Program& program;
+
+  bool Has(uint32_t buffer) const { return buffer != kNoBuffer; }
+  uint64_t Dim(uint32_t buffer, size_t i) const {
+    if (!Has(buffer)) return 0;
+    const std::vector<uint64_t>& shape = program.buffers[buffer].shape;
+    return i < shape.size() ? shape[i] : 0;
+  }
+  uint64_t Count(uint32_t buffer) const {
+    return Has(buffer) ? NumElements(program.buffers[buffer]) : 0;
+  }
+  bool IsPanels(uint32_t buffer) const {
+    return Has(buffer) && program.buffers[buffer].layout == Layout::kPanels;
+  }
+};
+
+}  // namespace
+
+absl::Span<const OpcodeInfo> AllOpcodes() { return kOpcodes; }
+
+const OpcodeInfo* FindOpcode(uint16_t opcode) {
+  for (const OpcodeInfo& info : kOpcodes) {
+    if (static_cast<uint16_t>(info.opcode) == opcode) return &info;
+  }
+  return nullptr;
+}
+
+const OpcodeInfo* FindOpcode(absl::string_view name) {
+  for (const OpcodeInfo& info : kOpcodes) {
+    if (info.name == name) return &info;
+  }
+  return nullptr;
+}
+
+void AppendAccesses(const Program& program, const Instruction& instruction,
+                    std::vector<Access>& accesses) {
+  const Scope scope{program};
+  [[maybe_unused]] auto Has = [&](uint32_t b) { return scope.Has(b); };
+  [[maybe_unused]] auto Dim = [&](uint32_t b, size_t i) {
+    return scope.Dim(b, i);
+  };
+  [[maybe_unused]] auto Count = [&](uint32_t b) { return scope.Count(b); };
+  [[maybe_unused]] uint8_t operand = 0;
+  switch (static_cast<Opcode>(instruction.opcode)) {
+#define MKVM_ACCESS(field, access, begin, count)               \
+  if (Has(op.field)) {                                         \
+    accesses.push_back({operand, AccessKind::access, op.field, \
+                        uint64_t{begin}, uint64_t{count}});    \
+  }                                                            \
+  ++operand;
+#define MKVM_OP(code, Name, name, synopsis)                       \
+  case Opcode::k##Name: {                                         \
+    [[maybe_unused]] const auto op =                              \
+        DecodeOperands<Name##Operands>(instruction);
+#define MKVM_READ(f, d, s, b, c) MKVM_ACCESS(f, kRead, b, c)
+#define MKVM_OPT_READ(f, d, s, b, c) MKVM_ACCESS(f, kRead, b, c)
+#define MKVM_WEIGHT(f, d, s, b, c) MKVM_ACCESS(f, kWeight, b, c)
+#define MKVM_OPT_WEIGHT(f, d, s, b, c) MKVM_ACCESS(f, kWeight, b, c)
+#define MKVM_WRITE(f, d, s, b, c) MKVM_ACCESS(f, kWrite, b, c)
+#define MKVM_OPT_WRITE(f, d, s, b, c) MKVM_ACCESS(f, kWrite, b, c)
+#define MKVM_UPDATE(f, d, s, b, c) MKVM_ACCESS(f, kUpdate, b, c)
+#define MKVM_U32(f, d) ++operand;
+#define MKVM_F32(f, d) ++operand;
+#define MKVM_ENUM(f, Type, d) ++operand;
+#define MKVM_END(Name) \
+  return;              \
+  }
+#include "isa/opcodes.def"
+#undef MKVM_ACCESS
+  }
+}
+
+void AppendBrokenRequirements(const Program& program,
+                              const Instruction& instruction,
+                              std::vector<absl::string_view>& messages) {
+  const Scope scope{program};
+  [[maybe_unused]] auto Has = [&](uint32_t b) { return scope.Has(b); };
+  [[maybe_unused]] auto Dim = [&](uint32_t b, size_t i) {
+    return scope.Dim(b, i);
+  };
+  [[maybe_unused]] auto IsPanels = [&](uint32_t b) {
+    return scope.IsPanels(b);
+  };
+  switch (static_cast<Opcode>(instruction.opcode)) {
+#define MKVM_OP(code, Name, name, synopsis) \
+  case Opcode::k##Name: {                   \
+    [[maybe_unused]] const auto op =        \
+        DecodeOperands<Name##Operands>(instruction);
+#define MKVM_REQUIRE(condition, message) \
+  if (!(condition)) messages.push_back(message);
+#define MKVM_END(Name) \
+  return;              \
+  }
+#include "isa/opcodes.def"
+  }
+}
+
+}  // namespace mkvm::isa

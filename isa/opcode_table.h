@@ -1,0 +1,65 @@
+// Run-time tables over the ISA: operand names and kinds, requirements and
+// access regions of an instruction. All expanded from isa/opcodes.def.
+#ifndef MKVM_ISA_OPCODE_TABLE_H_
+#define MKVM_ISA_OPCODE_TABLE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "isa/program.h"
+
+namespace mkvm::isa {
+
+enum class OperandKind : uint8_t { kBuffer, kU32, kF32, kEnum };
+enum class AccessKind : uint8_t { kRead, kWeight, kWrite, kUpdate };
+
+struct OperandInfo {
+  absl::string_view name;
+  OperandKind kind;
+  AccessKind access;        // buffers
+  bool optional;            // buffers
+  uint32_t dtypes;          // buffers: bit 1 << DType set when allowed
+  absl::string_view shape;  // buffers: for the documentation
+  absl::string_view doc;    // immediates
+  // Enums: the names of the values 0, 1, ..., as in assembly.
+  absl::Span<const absl::string_view> values;
+};
+
+struct OpcodeInfo {
+  Opcode opcode;
+  absl::string_view name;      // "gemv"
+  absl::string_view synopsis;
+  // In encoding order: operand i is word i of the payload.
+  absl::Span<const OperandInfo> operands;
+};
+
+// All opcodes, ascending by number.
+absl::Span<const OpcodeInfo> AllOpcodes();
+// nullptr if unknown.
+const OpcodeInfo* FindOpcode(uint16_t opcode);
+const OpcodeInfo* FindOpcode(absl::string_view name);
+
+// One access of an instruction: elements [begin, begin + count) of `buffer`.
+struct Access {
+  uint8_t operand;  // index into OpcodeInfo::operands
+  AccessKind kind;
+  uint32_t buffer;
+  uint64_t begin;
+  uint64_t count;
+};
+// Appends the accesses of `instruction`. REQUIRES: a known opcode and buffer
+// operands that are kNoBuffer or below program.buffers.size().
+void AppendAccesses(const Program& program, const Instruction& instruction,
+                    std::vector<Access>& accesses);
+
+// Appends the message of every MKVM_REQUIRE that does not hold. REQUIRES: as
+// above.
+void AppendBrokenRequirements(const Program& program,
+                              const Instruction& instruction,
+                              std::vector<absl::string_view>& messages);
+
+}  // namespace mkvm::isa
+
+#endif  // MKVM_ISA_OPCODE_TABLE_H_

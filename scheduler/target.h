@@ -1,0 +1,40 @@
+// A machine as the scheduler sees it: sizes, and the costs of its cost model.
+#ifndef MKVM_SCHEDULER_TARGET_H_
+#define MKVM_SCHEDULER_TARGET_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace mkvm::scheduler {
+
+struct Target {
+  std::string name;
+  uint32_t workers = 1;             // instruction queues (blocks or threads)
+  uint32_t stages = 4;              // weight stages per worker
+  uint64_t shared_memory_bytes = 0;  // per worker
+  bool panels = true;               // weights packed in panels of 8 rows
+  bool tagged = true;               // edges by tagged data where they pay
+  uint32_t max_kv_splits = 16;      // attention splits per kv head at most
+  // Cost model. Sources: docs/performance.md; measured ones say so in `notes`.
+  double stream_gb_per_s = 100;     // read-only stream, all workers
+  double hop_us = 1;                // publish -> seen by another worker
+  double instruction_us = 0.05;     // fetch, decode, dispatch
+  std::string notes;
+};
+
+// "h200", "h100", "a100", "rtx4090", "rtx5090", "cpu", ... NotFound lists them.
+absl::StatusOr<Target> FindTarget(absl::string_view name);
+std::vector<std::string> TargetNames();
+// The JSON form (docs/target.md): keys as the fields above.
+absl::StatusOr<Target> ParseTarget(absl::string_view json);
+std::string TargetToJson(const Target& target);
+// A CPU target with that many workers.
+Target CpuTarget(uint32_t workers);
+
+}  // namespace mkvm::scheduler
+
+#endif  // MKVM_SCHEDULER_TARGET_H_
