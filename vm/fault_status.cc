@@ -1,0 +1,77 @@
+#include "vm/fault_status.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "isa/opcode_table.h"
+
+namespace mkvm::vm {
+namespace {
+
+// A fault record may be half garbage (that is when it is needed most), so
+// every index is checked.
+std::string CounterName(const isa::Program& program, uint32_t id) {
+  return id < program.counters.size() ? program.counters[id].name
+                                      : absl::StrCat("#", id);
+}
+
+std::string BufferName(const isa::Program& program, uint32_t id) {
+  return id < program.buffers.size() ? program.buffers[id].name
+                                     : absl::StrCat("#", id);
+}
+
+// "L03.qkv[17], gemv"
+std::string Where(const isa::Program& program, const Fault& fault) {
+  const isa::OpcodeInfo* info =
+      isa::FindOpcode(static_cast<uint16_t>(fault.opcode));
+  const std::string opcode = info != nullptr
+                                 ? std::string(info->name)
+                                 : absl::StrFormat("opcode %#x", fault.opcode);
+  if (fault.worker < program.labels.size() &&
+      fault.pc < program.labels[fault.worker].size() &&
+      !program.labels[fault.worker][fault.pc].empty()) {
+    return absl::StrCat(program.labels[fault.worker][fault.pc], ", ", opcode);
+  }
+  return opcode;
+}
+
+}  // namespace
+
+absl::Status FaultStatus(const isa::Program& program, const Fault& fault) {
+  const std::string waits = absl::StrFormat(
+      "worker %d waits in pass %d at pc %d (%s) for ", fault.worker, fault.pass,
+      fault.pc, Where(program, fault));
+  const std::string stops = absl::StrFormat(
+      "worker %d stops in pass %d at pc %d (%s): ", fault.worker, fault.pass,
+      fault.pc, Where(program, fault));
+  switch (fault.kind) {
+    case FaultKind::kCounterTimeout:
+      return absl::DeadlineExceededError(absl::StrFormat(
+          "%scounter %s: %d seen, %d wanted", waits,
+          CounterName(program, fault.what), fault.seen, fault.wanted));
+    case FaultKind::kTagTimeout:
+      return absl::DeadlineExceededError(absl::StrFormat(
+          "%sbuffer %s: tag %d seen, tag %d wanted", waits,
+          BufferName(program, fault.what), fault.seen, fault.wanted));
+    case FaultKind::kStreamTimeout:
+      return absl::DeadlineExceededError(
+          absl::StrCat(waits, "its weight stream"));
+    case FaultKind::kBadToken:
+      return absl::FailedPreconditionError(absl::StrFormat(
+          "%stoken %d is no row of the table, which has %d rows", stops,
+          static_cast<int32_t>(fault.seen), fault.wanted));
+    case FaultKind::kNanScore:
+      return absl::FailedPreconditionError(
+          absl::StrCat(stops, "the best score is NaN"));
+    case FaultKind::kBadOpcode:
+      return absl::FailedPreconditionError(
+          absl::StrCat(stops, "this machine has no body for the opcode"));
+    case FaultKind::kNone:
+      break;
+  }
+  return absl::InternalError(absl::StrFormat(
+      "%sunknown fault %d", stops, static_cast<uint32_t>(fault.kind)));
+}
+
+}  // namespace mkvm::vm
