@@ -79,7 +79,8 @@ struct Program {
   std::vector<Buffer> buffers;
   std::vector<Counter> counters;
   std::vector<std::vector<Instruction>> queues;  // one per worker
-  // Debug names, e.g. "L03.qkv[17]"; the same shape as `queues`.
+  // Debug names, e.g. "L03.qkv[17]", of up to 256 bytes; the same shape as
+  // `queues`.
   std::vector<std::vector<std::string>> labels;
 
   uint32_t num_workers() const { return static_cast<uint32_t>(queues.size()); }
