@@ -22,6 +22,11 @@ struct HostBuffer {
   isa::DType dtype = isa::DType::kF24;
   absl::Span<const uint64_t> shape;
 
+  uint64_t num_elements() const {
+    uint64_t n = 1;
+    for (const uint64_t dim : shape) n *= dim;
+    return n;
+  }
   template <typename T>
   T* As() const {
     return static_cast<T*>(data);

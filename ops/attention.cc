@@ -1,0 +1,117 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "ops/dot.h"
+#include "ops/op_context.h"
+#include "ops/qk_norm_rope.h"
+
+namespace mkvm::ops {
+namespace {
+
+// One split's slots of the cache, [positions, head_dim] each.
+struct SplitCache {
+  uint16_t* k;
+  uint16_t* v;
+  uint64_t positions;  // of [0, position] that this split holds
+};
+
+// The prologue: rotated q into `q_out`, and this position into the cache if
+// this split owns it.
+void NormRotateAndAppend(const isa::AttentionOperands& op, OpContext& context,
+                         const SplitCache& cache, float* q_out) {
+  const auto position = static_cast<uint64_t>(context.position);
+  const uint64_t kv_offset = uint64_t{op.kv_head} * op.head_dim;
+  const QkNormRopeInput in = {
+      .q = context.f32(op.q) + kv_offset * op.group,
+      .k = context.f32(op.k) + kv_offset,
+      .v = context.f32(op.v) + kv_offset,
+      .q_norm = context.bf16(op.q_norm),
+      .k_norm = context.bf16(op.k_norm),
+      .rope_row = context.f32(op.rope) + position * op.head_dim,
+      .group = op.group,
+      .head_dim = op.head_dim,
+      .eps = op.eps,
+  };
+  NormAndRotateQ(in, q_out);
+  const CachePlace place = PlaceOfPosition(position, op.block, op.splits);
+  if (place.split == op.split) {
+    const uint64_t offset = place.slot * op.head_dim;
+    AppendKv(in, cache.k + offset, cache.v + offset);
+  }
+}
+
+// scores[head, p] = q[head] . k[p] / sqrt(head_dim)
+void ScorePositions(const isa::AttentionOperands& op, const SplitCache& cache,
+                    const float* q, float* scores) {
+  const float scale = 1.0f / std::sqrt(static_cast<float>(op.head_dim));
+  for (uint64_t p = 0; p < cache.positions; ++p) {
+    const uint16_t* k = cache.k + p * op.head_dim;
+    for (uint32_t head = 0; head < op.group; ++head) {
+      scores[head * cache.positions + p] =
+          DotBf16(k, q + uint64_t{head} * op.head_dim, op.head_dim) * scale;
+    }
+  }
+}
+
+// part[head] = {acc[head_dim], m, l, 0, 0}. m is rounded before the
+// exponentials are taken, so that acc and l are relative to the m stored.
+void WritePart(const isa::AttentionOperands& op, const SplitCache& cache,
+               const float* scores, float* part) {
+  const uint64_t row = uint64_t{op.head_dim} + 4;
+  std::fill(part, part + op.group * row, 0.0f);
+  for (uint32_t head = 0; head < op.group; ++head) {
+    const float* s = scores + head * cache.positions;
+    float* triple = part + head * row;
+    float m = -std::numeric_limits<float>::infinity();
+    for (uint64_t p = 0; p < cache.positions; ++p) m = std::max(m, s[p]);
+    m = isa::RoundToF24(m);
+    float l = 0.0f;
+    for (uint64_t p = 0; p < cache.positions; ++p) {
+      const float weight = std::exp(s[p] - m);
+      l += weight;
+      AddScaledBf16(cache.v + p * op.head_dim, weight, op.head_dim, triple);
+    }
+    std::transform(triple, triple + op.head_dim, triple, isa::RoundToF24);
+    triple[op.head_dim] = m;
+    triple[op.head_dim + 1] = isa::RoundToF24(l);
+  }
+}
+
+}  // namespace
+
+absl::Status RunAttention(const isa::AttentionOperands& op,
+                          OpContext& context) {
+  if (absl::Status status =
+          CheckPosition(context, op.k_cache, op.rope, op.splits);
+      !status.ok()) {
+    return status;
+  }
+  const uint64_t split_row = uint64_t{op.kv_head} * op.splits + op.split;
+  const uint64_t offset =
+      split_row * context.buffer(op.k_cache).shape[1] * op.head_dim;
+  const SplitCache cache = {
+      .k = context.bf16(op.k_cache) + offset,
+      .v = context.bf16(op.v_cache) + offset,
+      .positions = PositionsOfSplit(static_cast<uint64_t>(context.position),
+                                    op.split, op.block, op.splits),
+  };
+  const uint64_t q_elements = uint64_t{op.group} * op.head_dim;
+  const float* q = context.f32(op.q) + op.kv_head * q_elements;
+  thread_local std::vector<float> rotated_q;
+  if (op.prologue == isa::AttentionPrologue::kQkNormRope) {
+    rotated_q.resize(q_elements);
+    NormRotateAndAppend(op, context, cache, rotated_q.data());
+    q = rotated_q.data();
+  }
+  thread_local std::vector<float> scores;
+  scores.resize(op.group * cache.positions);
+  ScorePositions(op, cache, q, scores.data());
+  WritePart(op, cache, scores.data(),
+            context.f32(op.part) +
+                split_row * op.group * (uint64_t{op.head_dim} + 4));
+  return absl::OkStatus();
+}
+
+}  // namespace mkvm::ops
