@@ -48,7 +48,8 @@ enum class AttentionPrologue : uint32_t { kNone = 0, kQkNormRope = 1 };
 #define MKVM_OP(code, Name, name, synopsis) \
   struct Name##Operands {                   \
     static constexpr Opcode kOpcode = Opcode::k##Name;
-#define MKVM_READ(field, dtypes, shape, begin, count) uint32_t field = kNoBuffer;
+#define MKVM_READ(field, dtypes, shape, begin, count) \
+  uint32_t field = kNoBuffer;
 #define MKVM_OPT_READ MKVM_READ
 #define MKVM_WEIGHT MKVM_READ
 #define MKVM_OPT_WEIGHT MKVM_READ
@@ -57,6 +58,8 @@ enum class AttentionPrologue : uint32_t { kNone = 0, kQkNormRope = 1 };
 #define MKVM_UPDATE MKVM_READ
 #define MKVM_U32(field, doc) uint32_t field = 0;
 #define MKVM_F32(field, doc) float field = 0;
+#define MKVM_OPT_U32(field, value, doc) uint32_t field = value;
+#define MKVM_OPT_F32(field, value, doc) float field = value;
 #define MKVM_ENUM(field, Type, doc) Type field = Type{};
 #define MKVM_END(Name) \
   }                    \

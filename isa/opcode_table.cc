@@ -20,11 +20,30 @@ constexpr std::array<absl::string_view, 2> kAttentionPrologueValues = {
 
 // One array of operands per opcode; a trailing sentinel keeps the opcodes
 // without operands well-formed.
-#define MKVM_BUFFER(field, access, optional, dtypes, shape)           \
-  {#field, OperandKind::kBuffer, AccessKind::access, optional, dtypes, \
-   shape,  "",                   {}},
+#define MKVM_BUFFER(f, access, optional, d, s) \
+  {#f,                                         \
+   OperandKind::kBuffer,                       \
+   AccessKind::access,                         \
+   optional,                                   \
+   d,                                          \
+   s,                                          \
+   "",                                         \
+   {},                                         \
+   optional,                                   \
+   kNoBuffer},
+#define MKVM_IMMEDIATE(f, kind, d, values, has_default, bits) \
+  {#f,                                                        \
+   OperandKind::kind,                                         \
+   AccessKind::kRead,                                         \
+   false,                                                     \
+   0,                                                         \
+   "",                                                        \
+   d,                                                         \
+   values,                                                    \
+   has_default,                                               \
+   bits},
 #define MKVM_OP(code, Name, name, synopsis) \
-  constexpr OperandInfo k##Name##Info[] = {
+  const OperandInfo k##Name##Info[] = {
 #define MKVM_READ(f, d, s, b, c) MKVM_BUFFER(f, kRead, false, d, s)
 #define MKVM_OPT_READ(f, d, s, b, c) MKVM_BUFFER(f, kRead, true, d, s)
 #define MKVM_WEIGHT(f, d, s, b, c) MKVM_BUFFER(f, kWeight, false, d, s)
@@ -32,24 +51,41 @@ constexpr std::array<absl::string_view, 2> kAttentionPrologueValues = {
 #define MKVM_WRITE(f, d, s, b, c) MKVM_BUFFER(f, kWrite, false, d, s)
 #define MKVM_OPT_WRITE(f, d, s, b, c) MKVM_BUFFER(f, kWrite, true, d, s)
 #define MKVM_UPDATE(f, d, s, b, c) MKVM_BUFFER(f, kUpdate, false, d, s)
-#define MKVM_U32(f, d) \
-  {#f, OperandKind::kU32, AccessKind::kRead, false, 0, "", d, {}},
-#define MKVM_F32(f, d) \
-  {#f, OperandKind::kF32, AccessKind::kRead, false, 0, "", d, {}},
-#define MKVM_ENUM(f, Type, d)                               \
-  {#f, OperandKind::kEnum, AccessKind::kRead, false, 0, "", \
-   d,  k##Type##Values},
-#define MKVM_END(Name)                                           \
-  {"", OperandKind::kU32, AccessKind::kRead, false, 0, "", "", {}} \
-  }                                                              \
+#define MKVM_U32(f, d) MKVM_IMMEDIATE(f, kU32, d, {}, false, 0)
+#define MKVM_F32(f, d) MKVM_IMMEDIATE(f, kF32, d, {}, false, 0)
+#define MKVM_OPT_U32(f, value, d) MKVM_IMMEDIATE(f, kU32, d, {}, true, value)
+#define MKVM_OPT_F32(f, value, d) \
+  MKVM_IMMEDIATE(f, kF32, d, {}, true, BitsOfFloat(value))
+#define MKVM_ENUM(f, Type, d) \
+  MKVM_IMMEDIATE(f, kEnum, d, k##Type##Values, true, 0)
+#define MKVM_END(Name)                                                         \
+  { "", OperandKind::kU32, AccessKind::kRead, false, 0, "", "", {}, false, 0 } \
+  }                                                                            \
   ;
 #include "isa/opcodes.def"
 #undef MKVM_BUFFER
+#undef MKVM_IMMEDIATE
+
+// The same for the messages of the requirements.
+#define MKVM_OP(code, Name, name, synopsis) \
+  constexpr absl::string_view k##Name##Requirements[] = {
+#define MKVM_REQUIRE(condition, message) message,
+#define MKVM_END(Name) \
+  ""                   \
+  }                    \
+  ;
+#include "isa/opcodes.def"
+
+// All but the sentinel.
+template <typename T, size_t N>
+constexpr absl::Span<const T> Rows(const T (&array)[N]) {
+  return absl::MakeConstSpan(array, N - 1);
+}
 
 const OpcodeInfo kOpcodes[] = {
-#define MKVM_OP(code, Name, name, synopsis) \
-  {Opcode::k##Name, #name, synopsis,        \
-   absl::MakeConstSpan(k##Name##Info, std::size(k##Name##Info) - 1)},
+#define MKVM_OP(code, Name, name, synopsis)               \
+  {Opcode::k##Name, #name, synopsis, Rows(k##Name##Info), \
+   Rows(k##Name##Requirements)},
 #include "isa/opcodes.def"
 };
 
@@ -105,9 +141,9 @@ void AppendAccesses(const Program& program, const Instruction& instruction,
                         uint64_t{begin}, uint64_t{count}});    \
   }                                                            \
   ++operand;
-#define MKVM_OP(code, Name, name, synopsis)                       \
-  case Opcode::k##Name: {                                         \
-    [[maybe_unused]] const auto op =                              \
+#define MKVM_OP(code, Name, name, synopsis) \
+  case Opcode::k##Name: {                   \
+    [[maybe_unused]] const auto op =        \
         DecodeOperands<Name##Operands>(instruction);
 #define MKVM_READ(f, d, s, b, c) MKVM_ACCESS(f, kRead, b, c)
 #define MKVM_OPT_READ(f, d, s, b, c) MKVM_ACCESS(f, kRead, b, c)

@@ -25,14 +25,20 @@ struct OperandInfo {
   absl::string_view doc;    // immediates
   // Enums: the names of the values 0, 1, ..., as in assembly.
   absl::Span<const absl::string_view> values;
+  // The bits that assembly puts where the operand is left out. Without one
+  // (buffers that are not optional, most immediates) it must be given.
+  bool has_default;
+  uint32_t default_bits;
 };
 
 struct OpcodeInfo {
   Opcode opcode;
-  absl::string_view name;      // "gemv"
+  absl::string_view name;  // "gemv"
   absl::string_view synopsis;
   // In encoding order: operand i is word i of the payload.
   absl::Span<const OperandInfo> operands;
+  // The message of every MKVM_REQUIRE: what is wrong where it does not hold.
+  absl::Span<const absl::string_view> requirements;
 };
 
 // All opcodes, ascending by number.
