@@ -1,0 +1,150 @@
+#include "model/json.h"
+
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace mkvm::model {
+namespace {
+
+constexpr size_t kMaxDepth = 64;
+
+// Builds the tree event by event, which is what gives a byte position without
+// exceptions and a chance to see repeated keys.
+class Builder : public nlohmann::json_sax<Json> {
+ public:
+  explicit Builder(absl::string_view text) : text_(text) {}
+
+  bool null() override { return Put(Json()); }
+  bool boolean(bool value) override { return Put(Json(value)); }
+  bool number_integer(number_integer_t value) override {
+    return Put(Json(value));
+  }
+  bool number_unsigned(number_unsigned_t value) override {
+    return Put(Json(value));
+  }
+  bool number_float(number_float_t value, const string_t&) override {
+    return Put(Json(value));
+  }
+  bool string(string_t& value) override { return Put(Json(std::move(value))); }
+  bool binary(binary_t&) override { return Fail("binary data"); }
+
+  bool start_object(size_t) override { return Open(Json::object()); }
+  bool start_array(size_t) override { return Open(Json::array()); }
+  bool end_object() override { return Close(); }
+  bool end_array() override { return Close(); }
+
+  bool key(string_t& value) override {
+    if (open_.back()->contains(value)) {
+      return Fail(absl::StrFormat("the key \"%s\" occurs twice", value));
+    }
+    keys_.back() = std::move(value);
+    return true;
+  }
+
+  bool parse_error(size_t position, const std::string& last_token,
+                   const nlohmann::detail::exception&) override {
+    if (position > text_.size()) {
+      error_ = absl::StrFormat("byte %d: the text ends in the middle",
+                               text_.size() + 1);
+    } else {
+      error_ = absl::StrFormat("byte %d: not JSON near \"%s\"", position,
+                               Short(last_token));
+    }
+    return false;
+  }
+
+  const std::string& error() const { return error_; }
+  Json TakeRoot() { return std::move(root_); }
+
+ private:
+  // Control and non-ASCII bytes are not for terminals.
+  static std::string Short(const std::string& token) {
+    std::string shown;
+    for (const char c : token.substr(0, 24)) {
+      shown += c >= 0x20 && c < 0x7f ? c : '?';
+    }
+    return shown;
+  }
+
+  bool Fail(std::string error) {
+    error_ = std::move(error);
+    return false;
+  }
+
+  Json* Attach(Json value) {
+    if (open_.empty()) {
+      root_ = std::move(value);
+      return &root_;
+    }
+    Json& parent = *open_.back();
+    if (parent.is_array()) {
+      parent.push_back(std::move(value));
+      return &parent.back();
+    }
+    return &(parent[keys_.back()] = std::move(value));
+  }
+
+  bool Put(Json value) {
+    Attach(std::move(value));
+    return true;
+  }
+
+  // A container's address is stable while it is open: its parent gets no new
+  // member until it is closed.
+  bool Open(Json container) {
+    if (open_.size() == kMaxDepth) {
+      return Fail(absl::StrFormat("nested deeper than %d", kMaxDepth));
+    }
+    open_.push_back(Attach(std::move(container)));
+    keys_.emplace_back();
+    return true;
+  }
+
+  bool Close() {
+    open_.pop_back();
+    keys_.pop_back();
+    return true;
+  }
+
+  absl::string_view text_;
+  Json root_;
+  std::vector<Json*> open_;
+  std::vector<std::string> keys_;  // the key that each open object is at
+  std::string error_;
+};
+
+}  // namespace
+
+absl::StatusOr<Json> ParseJson(absl::string_view text, absl::string_view what) {
+  // nlohmann's lexer takes a NUL for the end of the text.
+  const size_t nul = text.find('\0');
+  if (nul != absl::string_view::npos) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s: byte %d: a NUL byte in JSON", what, nul + 1));
+  }
+  Builder builder(text);
+  const char* data = text.data();
+  if (!Json::sax_parse(data, data + text.size(), &builder)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": ", builder.error()));
+  }
+  return builder.TakeRoot();
+}
+
+std::string Brief(const Json& value) {
+  // Bytes that are not UTF-8 can't be here (the parser refuses them), but
+  // replace rather than abort should that change.
+  std::string text =
+      value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  constexpr size_t kShown = 60;
+  if (text.size() > kShown) text = text.substr(0, kShown - 3) + "...";
+  return text;
+}
+
+}  // namespace mkvm::model
