@@ -1,0 +1,23 @@
+// Compiling in memory, for the verbs that need a program on the spot.
+#ifndef MKVM_CLI_COMPILE_H_
+#define MKVM_CLI_COMPILE_H_
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "cli/device.h"
+#include "isa/program.h"
+#include "model/config.h"
+
+namespace mkvm::cli {
+
+// A program for `device` with room for at least `positions` tokens, rounded up
+// so that the shape of the program does not hang on the last token asked for.
+// OutOfRange when the model has fewer positions.
+absl::StatusOr<isa::Program> CompileFor(const model::Config& config,
+                                        const Device& device, int64_t positions,
+                                        bool logits);
+
+}  // namespace mkvm::cli
+
+#endif  // MKVM_CLI_COMPILE_H_

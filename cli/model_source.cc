@@ -1,0 +1,142 @@
+#include "cli/model_source.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "cli/flags.h"
+
+namespace mkvm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// Where huggingface_hub keeps its downloads, by its own rules.
+fs::path HubCache() {
+  if (std::string s = Environment("HF_HUB_CACHE"); !s.empty()) return s;
+  if (std::string s = Environment("HF_HOME"); !s.empty()) {
+    return fs::path(s) / "hub";
+  }
+  return fs::path(Environment("HOME")) / ".cache" / "huggingface" / "hub";
+}
+
+// The geometry that the program was compiled for, if it is a built-in one.
+absl::StatusOr<model::Config> SyntheticConfig(const Geometry& geometry) {
+  if (geometry.program == nullptr) return model::FindConfig(geometry.config);
+  for (const std::string& name : model::ConfigNames()) {
+    absl::StatusOr<model::Config> config = model::FindConfig(name);
+    if (!config.ok()) return config.status();
+    if (model::Fingerprint(*config) == geometry.program->model_fingerprint) {
+      return config;
+    }
+  }
+  return absl::FailedPreconditionError(absl::StrFormat(
+      "%s was compiled for %s, which is no built-in geometry, so that there "
+      "are no synthetic weights for it; give its snapshot with --model DIR",
+      geometry.program_path, geometry.program->model));
+}
+
+// The seed of "synthetic" or "synthetic:SEED"; none if `flag` is a folder.
+absl::StatusOr<std::optional<uint64_t>> ParseSynthetic(absl::string_view flag) {
+  absl::string_view rest = flag;
+  if (!absl::ConsumePrefix(&rest, "synthetic")) return std::nullopt;
+  if (rest.empty()) return 1;
+  if (!absl::ConsumePrefix(&rest, ":")) return std::nullopt;
+  uint64_t seed;
+  if (!absl::SimpleAtoi(rest, &seed)) {
+    return UsageError(absl::StrCat("--model: \"", flag,
+                                   "\" is not synthetic:SEED, SEED a number"));
+  }
+  return seed;
+}
+
+absl::Status CheckGeometry(const Geometry& geometry,
+                           const model::Config& config,
+                           absl::string_view source) {
+  if (geometry.program == nullptr ||
+      geometry.program->model_fingerprint == model::Fingerprint(config)) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(absl::StrFormat(
+      "%s was compiled for %s, but %s is %s; compile it for this model: mkvm "
+      "compile --model %s -o OUT.bin",
+      geometry.program_path, geometry.program->model, source,
+      model::Describe(config), source));
+}
+
+absl::StatusOr<std::unique_ptr<model::Weights>> Open(absl::string_view flag,
+                                                     const Geometry& geometry) {
+  absl::StatusOr<std::optional<uint64_t>> seed = ParseSynthetic(flag);
+  if (!seed.ok()) return seed.status();
+  if (seed->has_value()) {
+    absl::StatusOr<model::Config> config = SyntheticConfig(geometry);
+    if (!config.ok()) return config.status();
+    return model::MakeSynthetic(*config, **seed);
+  }
+  // The geometry first: cheaper, and a better message than a missing tensor.
+  absl::StatusOr<model::Config> config = model::LoadConfig(flag);
+  if (!config.ok()) return config.status();
+  if (absl::Status s = CheckGeometry(geometry, *config, flag); !s.ok()) {
+    return s;
+  }
+  return model::OpenSnapshot(flag);
+}
+
+bool CacheFits(const std::string& snapshot, const Geometry& geometry) {
+  const absl::StatusOr<model::Config> config = model::LoadConfig(snapshot);
+  if (!config.ok()) return false;
+  if (geometry.program == nullptr) return geometry.config == "qwen3-0.6b";
+  return geometry.program->model_fingerprint == model::Fingerprint(*config);
+}
+
+}  // namespace
+
+std::string FindCachedSnapshot() {
+  std::error_code error;
+  std::string newest;
+  fs::file_time_type newest_time;
+  for (const fs::directory_entry& entry : fs::directory_iterator(
+           HubCache() / "models--Qwen--Qwen3-0.6B" / "snapshots", error)) {
+    if (!fs::exists(entry.path() / "config.json", error)) continue;
+    const fs::file_time_type time = fs::last_write_time(entry.path(), error);
+    if (newest.empty() || time > newest_time) {
+      newest = entry.path().string();
+      newest_time = time;
+    }
+  }
+  return newest;
+}
+
+absl::StatusOr<std::unique_ptr<model::Weights>> OpenModel(
+    absl::string_view flag, const Geometry& geometry) {
+  if (!flag.empty()) return Open(flag, geometry);
+  std::string choice = Environment("MKVM_MODEL");
+  std::string why = "$MKVM_MODEL";
+  if (choice.empty()) {
+    choice = FindCachedSnapshot();
+    why = "found in the HuggingFace cache";
+    if (!choice.empty() && !CacheFits(choice, geometry)) choice.clear();
+  }
+  if (choice.empty()) {
+    choice = "synthetic:1";
+    why =
+        "no --model, no $MKVM_MODEL, no fitting snapshot in the cache: "
+        "made-up weights, so the text means nothing";
+  }
+  absl::FPrintF(stderr, "model: %s (%s)\n", choice, why);
+  return Open(choice, geometry);
+}
+
+}  // namespace mkvm::cli
