@@ -1,6 +1,9 @@
 #include "isa/opcode_table.h"
 
 #include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
 
 namespace mkvm::isa {
 namespace {
@@ -107,6 +110,28 @@ struct Scope {
   }
 };
 
+// Stands for uint64_t in regions: operands that nobody has checked yet must
+// give a region that is too large, not one that wrapped around into the buffer.
+class Saturating {
+ public:
+  constexpr Saturating(uint64_t value) : value_(value) {}  // NOLINT: implicit
+
+  uint64_t value() const { return value_; }
+  friend Saturating operator*(Saturating a, Saturating b) {
+    uint64_t product;
+    return __builtin_mul_overflow(a.value_, b.value_, &product) ? kMax
+                                                                : product;
+  }
+  friend Saturating operator+(Saturating a, Saturating b) {
+    uint64_t sum;
+    return __builtin_add_overflow(a.value_, b.value_, &sum) ? kMax : sum;
+  }
+
+ private:
+  static constexpr uint64_t kMax = std::numeric_limits<uint64_t>::max();
+  uint64_t value_;
+};
+
 }  // namespace
 
 absl::Span<const OpcodeInfo> AllOpcodes() { return kOpcodes; }
@@ -130,16 +155,19 @@ void AppendAccesses(const Program& program, const Instruction& instruction,
   const Scope scope{program};
   [[maybe_unused]] auto Has = [&](uint32_t b) { return scope.Has(b); };
   [[maybe_unused]] auto Dim = [&](uint32_t b, size_t i) {
-    return scope.Dim(b, i);
+    return Saturating(scope.Dim(b, i));
   };
-  [[maybe_unused]] auto Count = [&](uint32_t b) { return scope.Count(b); };
+  [[maybe_unused]] auto Count = [&](uint32_t b) {
+    return Saturating(scope.Count(b));
+  };
+  using uint64_t = Saturating;  // in the regions below
   [[maybe_unused]] uint8_t operand = 0;
   switch (static_cast<Opcode>(instruction.opcode)) {
-#define MKVM_ACCESS(field, access, begin, count)               \
-  if (Has(op.field)) {                                         \
-    accesses.push_back({operand, AccessKind::access, op.field, \
-                        uint64_t{begin}, uint64_t{count}});    \
-  }                                                            \
+#define MKVM_ACCESS(field, access, begin, count)                            \
+  if (Has(op.field)) {                                                      \
+    accesses.push_back({operand, AccessKind::access, op.field,              \
+                        uint64_t(begin).value(), uint64_t(count).value()}); \
+  }                                                                         \
   ++operand;
 #define MKVM_OP(code, Name, name, synopsis) \
   case Opcode::k##Name: {                   \
