@@ -12,11 +12,11 @@
 namespace mkvm::scheduler {
 
 struct CompileOptions {
-  uint32_t max_context = 0;   // positions; 0: the model's own limit
-  bool logits = false;        // also write f32 logits to buffer "logits"
-  bool fuse = true;           // prologues and epilogues; false: one op each
-  bool split_kv = true;       // attention over several workers per kv head
-  uint32_t kv_block = 8;      // positions of a block
+  uint32_t max_context = 0;  // positions; 0: the model's own limit
+  bool logits = false;       // also write f32 logits to buffer "logits"
+  bool fuse = true;          // prologues and epilogues; false: one op each
+  bool split_kv = true;      // attention over several workers per kv head
+  uint32_t kv_block = 8;     // positions of a block
 };
 
 // Names of the buffers that a compiled decode program shares with its host:

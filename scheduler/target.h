@@ -13,16 +13,16 @@ namespace mkvm::scheduler {
 
 struct Target {
   std::string name;
-  uint32_t workers = 1;             // instruction queues (blocks or threads)
-  uint32_t stages = 4;              // weight stages per worker
+  uint32_t workers = 1;              // instruction queues (blocks or threads)
+  uint32_t stages = 4;               // weight stages per worker
   uint64_t shared_memory_bytes = 0;  // per worker
-  bool panels = true;               // weights packed in panels of 8 rows
-  bool tagged = true;               // edges by tagged data where they pay
-  uint32_t max_kv_splits = 16;      // attention splits per kv head at most
+  bool panels = true;                // weights packed in panels of 8 rows
+  bool tagged = true;                // edges by tagged data where they pay
+  uint32_t max_kv_splits = 16;       // attention splits per kv head at most
   // Cost model. Sources: docs/performance.md; measured ones say so in `notes`.
-  double stream_gb_per_s = 100;     // read-only stream, all workers
-  double hop_us = 1;                // publish -> seen by another worker
-  double instruction_us = 0.05;     // fetch, decode, dispatch
+  double stream_gb_per_s = 100;  // read-only stream, all workers
+  double hop_us = 1;             // publish -> seen by another worker
+  double instruction_us = 0.05;  // fetch, decode, dispatch
   std::string notes;
 };
 

@@ -1,0 +1,40 @@
+// What a program costs on a target, from its instructions alone.
+#ifndef MKVM_SCHEDULER_COST_MODEL_H_
+#define MKVM_SCHEDULER_COST_MODEL_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "isa/program.h"
+#include "scheduler/target.h"
+
+namespace mkvm::scheduler {
+
+// Bytes of weights that the instruction streams: the rows of a gemv, with the
+// padding of panels. Vectors (norms, RoPE, a row of the embedding) are a few
+// kilobytes that stay in cache: not counted.
+uint64_t StreamedBytes(const std::vector<isa::Buffer>& buffers,
+                       const isa::Instruction& instruction);
+
+// Bytes of KV cache that the instruction reads in the pass at `position`.
+uint64_t KvBytes(const isa::Instruction& instruction, uint64_t position);
+
+struct CriticalPath {
+  uint32_t instructions = 0;
+  double us = 0;
+};
+// The longest chain through queue order and waits of one pass at position 0 if
+// nothing were prefetched: each instruction streams its bytes at the worker's
+// share of the bandwidth after all that it waits for, plus a hop for each edge
+// between workers. {0, 0} when the program has a cycle.
+CriticalPath LongestPath(const isa::Program& program, const Target& target);
+
+// Time of a pass in the steady state. Each worker's stream runs ahead of its
+// instructions by at most its stages; an instruction is done when what it waits
+// for and its own bytes are there. 0 when the program has a cycle.
+double PredictPassUs(const isa::Program& program, const Target& target,
+                     uint64_t position);
+
+}  // namespace mkvm::scheduler
+
+#endif  // MKVM_SCHEDULER_COST_MODEL_H_

@@ -1,0 +1,214 @@
+#include "scheduler/lower.h"
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "scheduler/cost_model.h"
+
+namespace mkvm::scheduler {
+namespace {
+
+// Two workers never write the same 128-byte line of a vector.
+constexpr uint32_t kLineElements = 32;
+// A row of the table is a few kilobytes: too few to spread thinly.
+constexpr uint32_t kEmbedElements = 256;
+// A merge reads every split of its head whatever its range, so narrow tiles
+// cost little and put every worker to use.
+constexpr uint32_t kMergeElements = 8;
+
+uint64_t CeilDiv(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
+
+// A stretch of an operation's line: `part`, restricted to elements (or rows)
+// [begin, end), which are cut at multiples of `unit` from begin.
+struct Segment {
+  Part part;
+  uint64_t begin = 0;
+  uint64_t end = 0;
+  uint64_t unit = 1;
+  std::string counter;
+  int32_t kv_head = kNoHead;
+
+  uint64_t units() const { return CeilDiv(end - begin, unit); }
+};
+
+// Restricts the part to [begin, end) of its rows or elements.
+void Narrow(Part& part, uint64_t begin, uint64_t end) {
+  const uint32_t first = static_cast<uint32_t>(begin);
+  const uint32_t count = static_cast<uint32_t>(end - begin);
+  std::visit(
+      [&](auto& op) {
+        using T = std::decay_t<decltype(op)>;
+        if constexpr (std::is_same_v<T, isa::GemvOperands>) {
+          op.row_begin = first;
+          op.rows = count;
+        } else if constexpr (requires { op.begin, op.count; }) {
+          op.begin = first;
+          op.count = count;
+        }
+      },
+      part);
+}
+
+class Line {
+ public:
+  Line(const Op& op, const Graph& graph, const Geometry& geometry)
+      : op_(op), graph_(graph), geometry_(geometry) {
+    if (op.per_kv_head) {
+      for (uint32_t head = 0; head < graph.kv_heads; ++head) {
+        for (const Part& part : op.parts) AddHead(part, head);
+      }
+    } else {
+      for (const Part& part : op.parts) AddWhole(part);
+    }
+  }
+
+  const std::vector<Segment>& segments() const { return segments_; }
+  uint64_t units() const {
+    uint64_t units = 0;
+    for (const Segment& s : segments_) units += s.units();
+    return units;
+  }
+
+ private:
+  void AddSegment(Part part, uint64_t begin, uint64_t end, uint64_t unit,
+                  int32_t kv_head = kNoHead) {
+    std::string counter = op_.counter;
+    if (op_.per_kv_head) absl::StrAppend(&counter, ".", kv_head);
+    segments_.push_back(
+        {std::move(part), begin, end, unit, std::move(counter), kv_head});
+  }
+
+  // What one kv head has of the part.
+  void AddHead(const Part& part, uint32_t head) {
+    const int32_t kv_head = static_cast<int32_t>(head);
+    if (const auto* gemv = std::get_if<isa::GemvOperands>(&part)) {
+      const uint64_t rows = gemv->rows / graph_.kv_heads;
+      AddSegment(part, head * rows, (head + 1) * rows, geometry_.row_unit,
+                 kv_head);
+    } else if (const auto* a = std::get_if<isa::AttentionOperands>(&part)) {
+      isa::AttentionOperands op = *a;
+      op.kv_head = head;
+      for (op.split = 0; op.split < op.splits; ++op.split) {
+        AddSegment(op, 0, 1, 1, kv_head);
+      }
+    } else if (const auto* a =
+                   std::get_if<isa::QkNormRopeAppendOperands>(&part)) {
+      isa::QkNormRopeAppendOperands op = *a;
+      op.kv_head = head;
+      AddSegment(op, 0, 1, 1, kv_head);
+    }
+  }
+
+  void AddWhole(const Part& part) {
+    std::visit(
+        [&](const auto& op) {
+          using T = std::decay_t<decltype(op)>;
+          if constexpr (std::is_same_v<T, isa::GemvOperands>) {
+            AddSegment(op, 0, op.rows, geometry_.row_unit);
+          } else if constexpr (std::is_same_v<T, isa::AttentionMergeOperands>) {
+            AddMerge(op);
+          } else if constexpr (std::is_same_v<T, isa::EmbedOperands>) {
+            AddSegment(op, 0, op.count, kEmbedElements);
+          } else if constexpr (std::is_same_v<T, isa::HaltOperands>) {
+            AddSegment(op, 0, geometry_.workers, 1);
+          } else if constexpr (requires { op.begin, op.count; }) {
+            AddSegment(op, 0, op.count, kLineElements);
+          } else {
+            AddSegment(op, 0, 1, 1);
+          }
+        },
+        part);
+  }
+
+  void AddMerge(isa::AttentionMergeOperands op) {
+    for (op.kv_head = 0; op.kv_head < graph_.kv_heads; ++op.kv_head) {
+      for (op.member = 0; op.member < op.group; ++op.member) {
+        AddSegment(op, 0, op.head_dim, kMergeElements);
+      }
+    }
+  }
+
+  const Op& op_;
+  const Graph& graph_;
+  const Geometry& geometry_;
+  std::vector<Segment> segments_;
+};
+
+// Cuts the operation's line into shares and appends their tiles.
+void CutOp(const Graph& graph, uint32_t op_index, const Geometry& geometry,
+           std::vector<Tile>& tiles) {
+  const Op& op = graph.ops[op_index];
+  const Line line(op, graph, geometry);
+  const uint64_t units = line.units();
+  const uint64_t shares = std::min<uint64_t>(units, geometry.workers);
+  const size_t first_tile = tiles.size();
+  uint64_t share = 0;
+  uint64_t line_unit = 0;  // where the segment begins on the line
+  for (const Segment& segment : line.segments()) {
+    uint64_t unit = 0;  // of the segment
+    while (unit < segment.units()) {
+      // The share that owns this unit, and where that share ends.
+      while ((share + 1) * units / shares <= line_unit + unit) ++share;
+      const uint64_t end =
+          std::min(segment.units(), (share + 1) * units / shares - line_unit);
+      Tile tile;
+      tile.op = op_index;
+      tile.share = static_cast<uint32_t>(share);
+      tile.counter = segment.counter;
+      tile.kv_head = segment.kv_head;
+      Part part = segment.part;
+      Narrow(part, segment.begin + unit * segment.unit,
+             std::min(segment.end, segment.begin + end * segment.unit));
+      const size_t number = tiles.size() - first_tile;
+      if (auto* gemv = std::get_if<isa::GemvOperands>(&part);
+          gemv != nullptr && gemv->epilogue == isa::Epilogue::kArgmax) {
+        gemv->slot = static_cast<uint32_t>(number);
+      }
+      tile.label = absl::StrCat(op.name, "[", number, "]");
+      if (std::holds_alternative<isa::HaltOperands>(part)) {
+        tile.pinned = static_cast<int32_t>(unit);
+      } else if (std::holds_alternative<isa::ArgmaxOperands>(part) ||
+                 std::holds_alternative<isa::AdvanceOperands>(part)) {
+        tile.pinned = 0;
+        tile.label = op.name;
+      } else if (const auto* a = std::get_if<isa::AttentionOperands>(&part)) {
+        tile.label =
+            absl::StrCat(op.name, ".h", a->kv_head, "[", a->split, "]");
+      }
+      tile.instruction = EncodePart(part);
+      tile.streamed_bytes = StreamedBytes(graph.tensors, tile.instruction);
+      tiles.push_back(std::move(tile));
+      unit = end;
+    }
+    line_unit += segment.units();
+  }
+}
+
+}  // namespace
+
+Tiles Lower(const Graph& graph, const Geometry& geometry) {
+  Tiles result;
+  result.workers = geometry.workers;
+  for (uint32_t op = 0; op < graph.ops.size(); ++op) {
+    CutOp(graph, op, geometry, result.tiles);
+  }
+  return result;
+}
+
+std::string DumpTiles(const Graph& graph, const Tiles& tiles) {
+  std::string text = absl::StrFormat("tiles: %d for %d workers\n",
+                                     tiles.tiles.size(), tiles.workers);
+  for (const Tile& tile : tiles.tiles) {
+    absl::StrAppendFormat(&text, "%-18s %9d bytes  ", tile.label,
+                          tile.streamed_bytes);
+    absl::StrAppend(&text, FormatInstruction(graph.tensors, tile.instruction));
+    if (!tile.counter.empty()) absl::StrAppend(&text, " -> ", tile.counter);
+    text += '\n';
+  }
+  return text;
+}
+
+}  // namespace mkvm::scheduler
