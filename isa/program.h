@@ -96,8 +96,10 @@ uint32_t FindCounter(const Program& program, absl::string_view name);
 std::string SerializeProgram(const Program& program);
 absl::StatusOr<Program> ParseProgram(absl::string_view bytes);
 
+// Files; "-" is stdout and stdin. Errors are one line (several for assembly)
+// that names the file.
 absl::Status WriteProgramFile(const Program& program, absl::string_view path);
-// Reads either form: binary by its magic, else assembly text. "-" is stdin.
+// Reads either form: binary by its magic, else assembly text.
 absl::StatusOr<Program> ReadProgramFile(absl::string_view path);
 
 // The same program with every edge carried by counters: no tagged waits, no

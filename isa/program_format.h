@@ -2,6 +2,7 @@
 #ifndef MKVM_ISA_PROGRAM_FORMAT_H_
 #define MKVM_ISA_PROGRAM_FORMAT_H_
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -15,6 +16,17 @@ namespace mkvm::isa {
 inline constexpr char kMagicBytes[] = "mkvm\r\n\x1a\n";
 inline constexpr absl::string_view kMagic(kMagicBytes, 8);
 inline constexpr uint32_t kFormatVersion = 1;
+
+inline constexpr size_t kTotalBytesOffset = 16;  // of header field total_bytes
+inline constexpr size_t kHeaderBytes = 24;
+inline constexpr size_t kChecksumBytes = 8;  // the last ones of the file
+static_assert(
+    std::endian::native == std::endian::little,
+    "the file and the encoding are little-endian, copied as they are");
+
+// FNV-1a, 64 bits, of all before it. Every step is a bijection of the state,
+// so no change of a single byte goes unseen.
+uint64_t FileChecksum(absl::string_view bytes);
 
 inline constexpr size_t kMaxDimensions = 4;
 // A label is stored once however many instructions bear it; a bound keeps a
