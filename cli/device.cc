@@ -66,6 +66,10 @@ absl::StatusOr<Device> ChooseDevice(absl::string_view flag) {
   return device;
 }
 
+std::string DefaultConfig(const Device& device) {
+  return device.gpu ? "qwen3-0.6b" : "qwen3-tiny";
+}
+
 absl::StatusOr<std::unique_ptr<vm::Machine>> CreateMachine(const Device& device,
                                                            isa::Program program,
                                                            int threads) {

@@ -24,6 +24,10 @@ struct Device {
 // that works, else the CPU, and says so on stderr.
 absl::StatusOr<Device> ChooseDevice(absl::string_view flag);
 
+// The built-in geometry that suits a device when nothing else says one:
+// "qwen3-0.6b" on a GPU, "qwen3-tiny" on the CPU.
+std::string DefaultConfig(const Device& device);
+
 // `threads`: of the CPU machine, 0: one per core.
 absl::StatusOr<std::unique_ptr<vm::Machine>> CreateMachine(const Device& device,
                                                            isa::Program program,

@@ -34,7 +34,10 @@ fs::path HubCache() {
 
 // The geometry that the program was compiled for, if it is a built-in one.
 absl::StatusOr<model::Config> SyntheticConfig(const Geometry& geometry) {
-  if (geometry.program == nullptr) return model::FindConfig(geometry.config);
+  if (geometry.program == nullptr) {
+    return model::FindConfig(geometry.config.empty() ? geometry.default_config
+                                                     : geometry.config);
+  }
   for (const std::string& name : model::ConfigNames()) {
     absl::StatusOr<model::Config> config = model::FindConfig(name);
     if (!config.ok()) return config.status();
@@ -85,6 +88,11 @@ absl::StatusOr<std::unique_ptr<model::Weights>> Open(absl::string_view flag,
     if (!config.ok()) return config.status();
     return model::MakeSynthetic(*config, **seed);
   }
+  if (!geometry.config.empty()) {
+    return UsageError(
+        "--config is for synthetic weights; a snapshot has its "
+        "own geometry");
+  }
   // The geometry first: cheaper, and a better message than a missing tensor.
   absl::StatusOr<model::Config> config = model::LoadConfig(flag);
   if (!config.ok()) return config.status();
@@ -97,8 +105,8 @@ absl::StatusOr<std::unique_ptr<model::Weights>> Open(absl::string_view flag,
 bool CacheFits(const std::string& snapshot, const Geometry& geometry) {
   const absl::StatusOr<model::Config> config = model::LoadConfig(snapshot);
   if (!config.ok()) return false;
-  if (geometry.program == nullptr) return geometry.config == "qwen3-0.6b";
-  return geometry.program->model_fingerprint == model::Fingerprint(*config);
+  return geometry.program == nullptr ||
+         geometry.program->model_fingerprint == model::Fingerprint(*config);
 }
 
 }  // namespace
@@ -122,18 +130,21 @@ std::string FindCachedSnapshot() {
 absl::StatusOr<std::unique_ptr<model::Weights>> OpenModel(
     absl::string_view flag, const Geometry& geometry) {
   if (!flag.empty()) return Open(flag, geometry);
-  std::string choice = Environment("MKVM_MODEL");
-  std::string why = "$MKVM_MODEL";
-  if (choice.empty()) {
-    choice = FindCachedSnapshot();
+  std::string choice;
+  std::string why;
+  if (!geometry.config.empty()) {
+    choice = "synthetic:1";
+    why = absl::StrCat("made-up weights for --config ", geometry.config);
+  } else if (choice = Environment("MKVM_MODEL"); !choice.empty()) {
+    why = "$MKVM_MODEL";
+  } else if (choice = FindCachedSnapshot();
+             !choice.empty() && CacheFits(choice, geometry)) {
     why = "found in the HuggingFace cache";
-    if (!choice.empty() && !CacheFits(choice, geometry)) choice.clear();
-  }
-  if (choice.empty()) {
+  } else {
     choice = "synthetic:1";
     why =
-        "no --model, no $MKVM_MODEL, no fitting snapshot in the cache: "
-        "made-up weights, so the text means nothing";
+        "no --model, no $MKVM_MODEL, no fitting snapshot in the HuggingFace "
+        "cache: made-up weights, so the tokens mean nothing";
   }
   absl::FPrintF(stderr, "model: %s (%s)\n", choice, why);
   return Open(choice, geometry);

@@ -18,8 +18,10 @@ struct Geometry {
   // Must match when given: the weights are for this program.
   const isa::Program* program = nullptr;
   std::string program_path;
-  // Of synthetic weights without a program: a name of model::ConfigNames().
+  // Without a program: the built-in geometry (model::ConfigNames()) of
+  // synthetic weights when one was asked for, and when not.
   std::string config;
+  std::string default_config;
 };
 
 // Opens `flag` (a snapshot's folder, or synthetic:SEED). When it is empty:

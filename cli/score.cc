@@ -167,9 +167,7 @@ absl::Status Score(const ScoreFlags& f) {
   if (!device.ok()) return device.status();
   Geometry geometry;
   geometry.config = f.config;
-  if (f.config.empty()) {
-    geometry.config = device->gpu ? "qwen3-0.6b" : "qwen3-tiny";
-  }
+  geometry.default_config = DefaultConfig(*device);
   absl::StatusOr<std::unique_ptr<model::Weights>> weights =
       OpenModel(f.model, geometry);
   if (!weights.ok()) return weights.status();
