@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "isa/opcode_table.h"
+#include "vm/progress.h"
 
 namespace mkvm::vm {
 namespace {
@@ -21,30 +21,17 @@ std::string BufferName(const isa::Program& program, uint32_t id) {
                                      : absl::StrCat("#", id);
 }
 
-// "L03.qkv[17], gemv"
-std::string Where(const isa::Program& program, const Fault& fault) {
-  const isa::OpcodeInfo* info =
-      isa::FindOpcode(static_cast<uint16_t>(fault.opcode));
-  const std::string opcode = info != nullptr
-                                 ? std::string(info->name)
-                                 : absl::StrFormat("opcode %#x", fault.opcode);
-  if (fault.worker < program.labels.size() &&
-      fault.pc < program.labels[fault.worker].size() &&
-      !program.labels[fault.worker][fault.pc].empty()) {
-    return absl::StrCat(program.labels[fault.worker][fault.pc], ", ", opcode);
-  }
-  return opcode;
-}
-
 }  // namespace
 
 absl::Status FaultStatus(const isa::Program& program, const Fault& fault) {
-  const std::string waits = absl::StrFormat(
-      "worker %d waits in pass %d at pc %d (%s) for ", fault.worker, fault.pass,
-      fault.pc, Where(program, fault));
+  const std::string where =
+      LabelAndOpcode(program, fault.worker, fault.pc, fault.opcode);
+  const std::string waits =
+      absl::StrFormat("worker %d waits in pass %d at pc %d (%s) for ",
+                      fault.worker, fault.pass, fault.pc, where);
   const std::string stops = absl::StrFormat(
       "worker %d stops in pass %d at pc %d (%s): ", fault.worker, fault.pass,
-      fault.pc, Where(program, fault));
+      fault.pc, where);
   switch (fault.kind) {
     case FaultKind::kCounterTimeout:
       return absl::DeadlineExceededError(absl::StrFormat(
@@ -67,6 +54,16 @@ absl::Status FaultStatus(const isa::Program& program, const Fault& fault) {
     case FaultKind::kBadOpcode:
       return absl::FailedPreconditionError(
           absl::StrCat(stops, "this machine has no body for the opcode"));
+    case FaultKind::kPastTokens:
+      return absl::OutOfRangeError(absl::StrFormat(
+          "%sposition %d is past the %d positions of tokens; compile with a "
+          "larger --max_context",
+          stops, fault.seen, fault.wanted));
+    case FaultKind::kPastCache:
+      return absl::OutOfRangeError(absl::StrFormat(
+          "%sposition %d is past the %d positions of the KV cache; compile "
+          "with a larger --max_context",
+          stops, fault.seen, fault.wanted));
     case FaultKind::kNone:
       break;
   }

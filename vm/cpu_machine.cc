@@ -1,0 +1,123 @@
+#include "vm/cpu_machine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "vm/check_program.h"
+#include "vm/cpu_checker.h"
+#include "vm/host_memory.h"
+#include "vm/parallel_run.h"
+
+namespace mkvm::vm {
+namespace {
+
+absl::string_view VectorUnit() {
+#if defined(__x86_64__) || defined(__i386__)
+  if (__builtin_cpu_supports("avx512f")) return "AVX-512";
+  if (__builtin_cpu_supports("avx2")) return "AVX2";
+  return "SSE";
+#elif defined(__aarch64__)
+  return "NEON";
+#else
+  return "scalar";
+#endif
+}
+
+absl::Status CheckRunOptions(const RunOptions& options) {
+  // The same limits on every machine: passes are counted in 32 bits.
+  constexpr int64_t kMaxPasses = std::numeric_limits<int32_t>::max();
+  if (options.max_passes < 0 || options.max_passes > kMaxPasses) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("max_passes is %d, it must be in [0, %d]",
+                        options.max_passes, kMaxPasses));
+  }
+  if (options.first_position < 0 ||
+      options.first_position >
+          std::numeric_limits<int64_t>::max() - kMaxPasses) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "first_position is %d, it must not be negative or near 2^63",
+        options.first_position));
+  }
+  return absl::OkStatus();
+}
+
+class CpuMachine : public Machine {
+ public:
+  // In two steps: the memory refers to the program where it finally lies.
+  CpuMachine(isa::Program program, const CpuMachineOptions& options)
+      : program_(std::move(program)), options_(options) {
+    const int cores =
+        static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    const int threads = options.threads > 0 ? options.threads : cores;
+    threads_ = std::min<int64_t>(threads, program_.num_workers());
+  }
+
+  absl::Status Allocate() {
+    auto memory = HostMemory::Create(program_, options_.alias_weights);
+    if (!memory.ok()) return memory.status();
+    memory_ = std::make_unique<HostMemory>(*std::move(memory));
+    return absl::OkStatus();
+  }
+
+  absl::Status Bind(absl::string_view buffer,
+                    const HostTensor& tensor) override {
+    return memory_->Bind(buffer, tensor);
+  }
+
+  absl::Status Read(absl::string_view buffer, absl::Span<char> out) override {
+    return memory_->Read(buffer, out);
+  }
+
+  absl::StatusOr<RunResult> Run(const RunOptions& options) override {
+    absl::Status status = CheckRunOptions(options);
+    if (!status.ok()) return status;
+    status = memory_->CheckAllBound();
+    if (!status.ok()) return status;
+    if (options.max_passes == 0) return RunResult{};
+    const auto start = std::chrono::steady_clock::now();
+    const absl::StatusOr<LaunchEnd> end =
+        options_.check_races
+            ? RunChecked(program_, memory_->buffers(), options, options_.seed)
+            : RunParallel(program_, memory_->buffers(), options, threads_);
+    if (!end.ok()) return end.status();
+    const std::chrono::duration<double> seconds =
+        std::chrono::steady_clock::now() - start;
+    return RunResult{.passes = end->passes, .seconds = seconds.count()};
+  }
+
+  const isa::Program& program() const override { return program_; }
+
+  std::string description() const override {
+    if (options_.check_races) {
+      return absl::StrCat("CPU (checking, seed ", options_.seed, ")");
+    }
+    return absl::StrFormat("CPU (%d thread%s, %s)", threads_,
+                           threads_ == 1 ? "" : "s", VectorUnit());
+  }
+
+ private:
+  const isa::Program program_;
+  const CpuMachineOptions options_;
+  int threads_ = 1;
+  std::unique_ptr<HostMemory> memory_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Machine>> CreateCpuMachine(
+    isa::Program program, const CpuMachineOptions& options) {
+  absl::Status status = CheckRunnable(program);
+  if (!status.ok()) return status;
+  auto machine = std::make_unique<CpuMachine>(std::move(program), options);
+  status = machine->Allocate();
+  if (!status.ok()) return status;
+  return machine;
+}
+
+}  // namespace mkvm::vm

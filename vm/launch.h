@@ -1,0 +1,66 @@
+// What the host hands to the interpreter kernel. No CUDA headers, so that the
+// host side compiles without nvcc.
+#ifndef MKVM_VM_LAUNCH_H_
+#define MKVM_VM_LAUNCH_H_
+
+#include <cstdint>
+
+#include "isa/instruction.h"
+#include "ops/fault.h"
+
+struct CUstream_st;
+
+namespace mkvm::ops {
+struct DeviceBuffer;
+}
+
+namespace mkvm::vm {
+
+// Counters lie one cache line apart.
+inline constexpr uint32_t kCounterStride = 32;  // words
+
+// All pointers are device addresses; the last three are mapped host memory.
+struct LaunchArguments {
+  const isa::Instruction* code;  // the queues, one after the other
+  const uint32_t* queue_begin;   // [workers + 1] into code
+  const ops::DeviceBuffer* buffers;
+  uint32_t* counters;         // [counters * kCounterStride], zero
+  const uint32_t* producers;  // [counters]
+  uint32_t* abort;            // [1], zero
+  uint32_t num_stages;
+  uint32_t max_passes;
+  int64_t first_position;
+  uint64_t watchdog_ns;
+  ops::Fault* fault;
+  uint64_t* token_ring;  // [max_passes], zero
+  uint64_t* passes;      // [1]: passes that worker 0 has completed
+};
+
+// A line of the GPU's own limits, or of what the kernel needs.
+struct KernelLimits {
+  uint32_t workers = 0;              // blocks that can be resident at once
+  uint32_t shared_memory_bytes = 0;  // of one block, stages included
+  int registers = 0;
+  int local_bytes = 0;  // spilled per thread
+};
+
+// Stages that fit one block's shared memory of `bytes`; 0 if fewer than 2.
+uint32_t StagesThatFit(uint64_t bytes);
+
+// CUDA errors are returned as they are (0: success).
+int QueryKernelLimits(uint32_t num_stages, int multiprocessors,
+                      KernelLimits& limits);
+int LaunchInterpreter(const LaunchArguments& arguments, uint32_t workers,
+                      CUstream_st* stream);
+
+// Packs rows [row_begin, row_begin + rows) of a bf16 matrix (row-major, at
+// `source` on the device, `rows` rows) into panels at `destination`.
+int LaunchPack(const uint16_t* source, uint64_t row_begin, uint64_t rows,
+               uint64_t columns, uint16_t* destination, CUstream_st* stream);
+
+// Limits of the device bodies that the ISA doesn't have.
+inline constexpr uint32_t kMaxGroupElements = 2048;  // group * head_dim
+
+}  // namespace mkvm::vm
+
+#endif  // MKVM_VM_LAUNCH_H_
