@@ -39,7 +39,8 @@ absl::StatusOr<Config> LoadConfig(absl::string_view directory);
 absl::StatusOr<Config> FindConfig(absl::string_view name);
 std::vector<std::string> ConfigNames();
 
-// Hash of everything that the program depends on; never 0.
+// Hash of everything that a program depends on; never 0. Not in it: what is
+// bound or read at run time (rope_theta, eos ids, max_positions) and the name.
 uint64_t Fingerprint(const Config& config);
 // "qwen3 hidden=1024 ff=3072 layers=28 heads=16/8x128 vocab=151936 tied"
 std::string Describe(const Config& config);

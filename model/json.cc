@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -41,7 +42,8 @@ class Builder : public nlohmann::json_sax<Json> {
 
   bool key(string_t& value) override {
     if (open_.back()->contains(value)) {
-      return Fail(absl::StrFormat("the key \"%s\" occurs twice", value));
+      return Fail(absl::StrFormat("the key \"%s\" occurs twice",
+                                  absl::CHexEscape(value)));
     }
     keys_.back() = std::move(value);
     return true;
