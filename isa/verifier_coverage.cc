@@ -1,0 +1,133 @@
+// Every element of an activation is written exactly once in a pass.
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "isa/verifier_dataflow.h"
+
+namespace mkvm::isa {
+namespace {
+
+class CoverageChecker {
+ public:
+  CoverageChecker(const Program& program, const Dataflow& flow, Report& report)
+      : program_(program), flow_(flow), report_(report) {}
+
+  void CheckBuffer(uint32_t buffer) {
+    uint64_t covered = 0;               // elements [0, covered) are written
+    uint32_t widest = Dataflow::kNone;  // the write that reaches `covered`
+    for (uint32_t k = flow_.first_write[buffer];
+         k < flow_.first_write[buffer + 1]; ++k) {
+      const uint32_t write = flow_.writes[k];
+      const Access& access = flow_.accesses[write];
+      if (access.begin < covered) {
+        Overlap(widest, write, std::min(covered, access.begin + access.count));
+      } else if (access.begin > covered) {
+        Gap(buffer, covered, access.begin);
+      }
+      if (access.begin + access.count > covered) {
+        covered = access.begin + access.count;
+        widest = write;
+      }
+    }
+    const uint64_t elements = NumElements(program_.buffers[buffer]);
+    if (covered < elements) Gap(buffer, covered, elements);
+  }
+
+  // An instruction's writes must not touch its other operands.
+  void CheckOperands(uint32_t instruction) {
+    const uint32_t end = flow_.first_access[instruction + 1];
+    for (uint32_t a = flow_.first_access[instruction]; a < end; ++a) {
+      const Access& x = flow_.accesses[a];
+      for (uint32_t b = a + 1; b < end; ++b) {
+        const Access& y = flow_.accesses[b];
+        if (x.buffer != y.buffer || x.begin >= y.begin + y.count ||
+            y.begin >= x.begin + x.count || !(Writes(x) || Writes(y))) {
+          continue;
+        }
+        const auto& operands =
+            FindOpcode(Instruction(instruction).opcode)->operands;
+        report_.Add(
+            flow_.places[instruction],
+            absl::StrCat(
+                "its operands ", operands[x.operand].name, " and ",
+                operands[y.operand].name, " overlap in ",
+                report_.Name(x.buffer, std::max(x.begin, y.begin),
+                             std::min(x.begin + x.count, y.begin + y.count))));
+      }
+    }
+  }
+
+ private:
+  static bool Writes(const Access& access) {
+    return access.kind == AccessKind::kWrite ||
+           access.kind == AccessKind::kUpdate;
+  }
+
+  const isa::Instruction& Instruction(uint32_t index) const {
+    const Place place = flow_.places[index];
+    return program_.queues[place.worker][place.pc];
+  }
+
+  void Overlap(uint32_t first, uint32_t second, uint64_t end) {
+    const Access& access = flow_.accesses[second];
+    report_.Add(flow_.places[flow_.instruction_of[second]],
+                absl::StrCat("writes ", report_.Name(access), ", but ",
+                             report_.Name(access.buffer, access.begin, end),
+                             " is written twice in a pass"),
+                {absl::StrCat(
+                    "note: the other write of ",
+                    report_.Name(flow_.accesses[first]), " is by ",
+                    report_.Name(flow_.places[flow_.instruction_of[first]]))});
+  }
+
+  void Gap(uint32_t buffer, uint64_t begin, uint64_t end) {
+    // A reader of the gap says more than the buffer alone.
+    const auto region = std::find_if(flow_.regions.begin(), flow_.regions.end(),
+                                     [&](const Dataflow::Region& r) {
+                                       return r.buffer == buffer &&
+                                              r.begin < end && begin < r.end;
+                                     });
+    if (region == flow_.regions.end()) {
+      report_.Add(absl::StrCat("buffer ", program_.buffers[buffer].name),
+                  absl::StrCat(report_.Name(buffer, begin, end),
+                               " is not written, but every element of an "
+                               "activation is written in every pass"));
+      return;
+    }
+    const uint32_t read = region->reads.front();
+    std::vector<std::string> notes;
+    if (region->reads.size() > 1) {
+      notes.push_back(absl::StrCat("note: ", region->reads.size() - 1,
+                                   " more instructions read the same"));
+    }
+    report_.Add(
+        flow_.places[flow_.instruction_of[read]],
+        absl::StrCat("reads ", report_.Name(flow_.accesses[read]), ", but ",
+                     report_.Name(buffer, std::max(begin, region->begin),
+                                  std::min(end, region->end)),
+                     " is not written in this pass"),
+        notes);
+  }
+
+  const Program& program_;
+  const Dataflow& flow_;
+  Report& report_;
+};
+
+}  // namespace
+
+void CheckCoverage(const Program& program, const Dataflow& flow,
+                   Report& report) {
+  CoverageChecker checker(program, flow, report);
+  for (uint32_t i = 0; i < flow.places.size() && !report.full(); ++i) {
+    checker.CheckOperands(i);
+  }
+  for (uint32_t b = 0; b < program.buffers.size() && !report.full(); ++b) {
+    if (program.buffers[b].kind == BufferKind::kActivation) {
+      checker.CheckBuffer(b);
+    }
+  }
+}
+
+}  // namespace mkvm::isa

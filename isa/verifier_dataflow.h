@@ -1,0 +1,112 @@
+// Who writes and who reads which elements: the facts that coverage and order
+// are proven from. Regions are summed up so that their size, not the product of
+// readers and writers, is what a check costs.
+#ifndef MKVM_ISA_VERIFIER_DATAFLOW_H_
+#define MKVM_ISA_VERIFIER_DATAFLOW_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "isa/opcode_table.h"
+#include "isa/program.h"
+#include "isa/verifier_report.h"
+
+namespace mkvm::isa {
+
+// A list of numbers for each of `n` keys, in one piece of memory.
+class Lists {
+ public:
+  Lists() = default;
+  // `pairs`: (key, value); a key's values keep their order.
+  Lists(size_t n, const std::vector<std::pair<uint32_t, uint32_t>>& pairs);
+
+  absl::Span<const uint32_t> operator[](size_t key) const {
+    return absl::MakeConstSpan(values_).subspan(first_[key],
+                                                first_[key + 1] - first_[key]);
+  }
+
+ private:
+  std::vector<size_t> first_;
+  std::vector<uint32_t> values_;
+};
+
+// Of a set of instructions, the last one on each worker, ascending by worker.
+// Queue order makes it stand for all of them.
+using Frontier = std::vector<Place>;
+
+struct Dataflow {
+  // REQUIRES: CheckDeclarations and CheckInstructions found nothing.
+  explicit Dataflow(const Program& program);
+
+  static constexpr uint32_t kNone = 0xffffffffu;
+
+  // Instructions are numbered queue by queue; accesses instruction by
+  // instruction.
+  std::vector<uint32_t> first_instruction;  // of each worker, and the total
+  std::vector<Place> places;                // of each instruction
+  std::vector<uint32_t> first_access;  // of each instruction, and the total
+  std::vector<Access> accesses;
+  std::vector<uint32_t> instruction_of;  // each access
+
+  uint32_t IndexOf(Place place) const {
+    return first_instruction[place.worker] + place.pc;
+  }
+
+  // Writes to activations, buffer by buffer, ascending by begin.
+  std::vector<uint32_t> writes;       // accesses
+  std::vector<uint32_t> first_write;  // of each buffer, and the total
+
+  // A distinct interval of an activation that somebody reads.
+  struct Region {
+    uint32_t buffer;
+    uint64_t begin;
+    uint64_t end;
+    std::vector<uint32_t> reads;  // accesses
+    uint32_t polled_reads = 0;
+    // The overlapping writes: [first_write, last_write) of `writes`.
+    uint32_t first_write = 0;
+    uint32_t last_write = 0;
+    Frontier writers;
+    Frontier readers;
+  };
+  std::vector<Region> regions;
+  std::vector<uint32_t>
+      region_of;          // each access; kNone unless it is such a read
+  Lists regions_written;  // by access: the regions it overlaps
+  // By instruction: the regions that it polls; the polled regions that it
+  // writes parts of.
+  Lists polls;
+  Lists feeds;
+
+  // A distinct interval of a state buffer that somebody accesses.
+  struct StateRegion {
+    uint32_t buffer;
+    uint64_t begin;
+    uint64_t end;
+  };
+  std::vector<StateRegion> state_regions;
+  std::vector<uint32_t> state_region_of;  // each access; kNone: not state
+  Lists overlapping;                      // by state region, itself included
+
+  // Producers of each counter.
+  std::vector<Frontier> producers;
+
+ private:
+  void ListAccesses(const Program& program);
+  void ListWrites(const Program& program);
+  void ListRegions(const Program& program);
+  void ListStateRegions(const Program& program);
+  void ListProducers(const Program& program);
+};
+
+// Every element of every activation is written exactly once in a pass, and an
+// instruction's writes don't touch its other operands.
+void CheckCoverage(const Program& program, const Dataflow& flow,
+                   Report& report);
+
+}  // namespace mkvm::isa
+
+#endif  // MKVM_ISA_VERIFIER_DATAFLOW_H_

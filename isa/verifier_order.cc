@@ -1,0 +1,381 @@
+#include "isa/verifier_order.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "isa/happens_before.h"
+
+namespace mkvm::isa {
+namespace {
+
+constexpr absl::string_view PassName(bool other_pass) {
+  return other_pass ? "in the pass before" : "in this pass";
+}
+
+// Checks each instruction as HappensBefore visits it. Every check asks whether
+// an earlier access comes before the visited one, so one direction suffices:
+// of two conflicting accesses, the later visited asks for the earlier.
+class OrderChecker {
+ public:
+  OrderChecker(const Program& program, const Dataflow& flow,
+               const HappensBefore& order, Report& report)
+      : program_(program),
+        flow_(flow),
+        order_(order),
+        report_(report),
+        touched_(flow.state_regions.size()) {
+    is_counted_.assign(program.counters.size(), false);
+    is_waited_.assign(program.counters.size(), false);
+    for (const auto& queue : program.queues) {
+      for (const Instruction& i : queue) {
+        for (int k = 0; k < i.num_waits; ++k) {
+          is_waited_[i.waits[k].counter] = true;
+          if (!i.WaitIsTagged(k)) is_counted_[i.waits[k].counter] = true;
+        }
+      }
+    }
+    ListStopWriters();
+  }
+
+  void Visit(Place place, uint32_t pass) {
+    if (report_.full()) return;
+    place_ = place;
+    pass_ = pass;
+    const Instruction& i = program_.queues[place.worker][place.pc];
+    const uint32_t index = flow_.IndexOf(place);
+    for (uint32_t a = flow_.first_access[index];
+         a < flow_.first_access[index + 1]; ++a) {
+      // What holds within pass 0 holds within every pass; what holds between
+      // passes 0 and 1, between any pass and the next.
+      if (flow_.region_of[a] != Dataflow::kNone) {
+        if (pass == 0)
+          CheckRead(a, i.OperandIsPolled(flow_.accesses[a].operand));
+      } else if (flow_.state_region_of[a] != Dataflow::kNone) {
+        CheckState(a);
+      } else if (pass == 1 && flow_.accesses[a].kind == AccessKind::kWrite) {
+        CheckOverwrite(a);
+      }
+    }
+    // Recorded only now, so that an instruction does not race with itself.
+    for (uint32_t a = flow_.first_access[index];
+         a < flow_.first_access[index + 1]; ++a) {
+      if (flow_.state_region_of[a] != Dataflow::kNone) RecordState(a);
+    }
+    if (pass == 1 && i.signal != kNoCounter) CheckLap(i.signal);
+    if (pass == 0 && i.opcode == static_cast<uint16_t>(Opcode::kHalt)) {
+      CheckStop();
+    }
+  }
+
+ private:
+  // The last steps of one worker that touched a state region, plus one.
+  struct Touch {
+    uint32_t worker;
+    uint32_t reads;
+    uint32_t writes;
+  };
+
+  bool Before(Relation relation, Place earlier, uint32_t pass) const {
+    return order_.Before(relation, earlier, pass, place_.worker);
+  }
+
+  void CheckRead(uint32_t a, bool polled) {
+    const Dataflow::Region& region = flow_.regions[flow_.region_of[a]];
+    const Relation needed = polled ? Relation::kDeclared : Relation::kVisible;
+    for (const Place& writer : region.writers) {
+      if (Before(needed, writer, 0)) continue;
+      ReadBeforeWrite(a, polled, region, writer);
+      return;
+    }
+  }
+
+  // The write of `region` by `writer`, whose place is in the frontier.
+  const Access& WriteBy(const Dataflow::Region& region, Place writer) const {
+    const uint32_t index = flow_.IndexOf(writer);
+    uint32_t k = region.first_write;
+    while (flow_.instruction_of[flow_.writes[k]] != index) ++k;
+    return flow_.accesses[flow_.writes[k]];
+  }
+
+  void ReadBeforeWrite(uint32_t a, bool polled, const Dataflow::Region& region,
+                       Place writer) {
+    const Access& access = flow_.accesses[a];
+    const Access& write = WriteBy(region, writer);
+    const std::string part = report_.Name(
+        access.buffer, std::max(access.begin, write.begin),
+        std::min(access.begin + access.count, write.begin + write.count));
+    const std::string writes =
+        absl::StrCat("note: ", part, " is written by ", report_.Name(writer));
+    const std::string read = report_.Name(access);
+    if (polled) {
+      report_.Add(place_,
+                  absl::StrCat("polls ", read,
+                               ", but no chain of waits orders it after the "
+                               "write of ",
+                               part),
+                  {writes, report_.WaitForIt(writer, false)});
+    } else if (Before(Relation::kDeclared, writer, 0)) {
+      report_.Add(
+          place_,
+          absl::StrCat("reads ", read,
+                       " without polling, but only tagged data or signals "
+                       "without release order it after the write of ",
+                       part),
+          {writes,
+           "mend: poll the operand, or let that instruction signal with "
+           "release and wait for it untagged"});
+    } else {
+      report_.Add(
+          place_,
+          absl::StrCat("reads ", read,
+                       ", but nothing orders it after the write of ", part),
+          {writes, report_.WaitForIt(writer, false)});
+    }
+  }
+
+  // A write of this pass against the reads of the pass before.
+  void CheckOverwrite(uint32_t a) {
+    for (uint32_t r : flow_.regions_written[a]) {
+      const Dataflow::Region& region = flow_.regions[r];
+      for (const Place& reader : region.readers) {
+        if (Before(Relation::kOrdered, reader, 0)) continue;
+        const Access& access = flow_.accesses[a];
+        const std::string part =
+            report_.Name(access.buffer, std::max(access.begin, region.begin),
+                         std::min(access.begin + access.count, region.end));
+        report_.Add(
+            place_,
+            absl::StrCat("writes ", report_.Name(access),
+                         ", but nothing orders it after the read of ", part,
+                         " in the pass before"),
+            {absl::StrCat("note: ", part, " is read by ", report_.Name(reader)),
+             report_.WaitForIt(reader, true)});
+        return;
+      }
+    }
+  }
+
+  // A state access against what was touched in this pass and the one before.
+  void CheckState(uint32_t a) {
+    const Access& access = flow_.accesses[a];
+    const bool writes = access.kind != AccessKind::kRead;
+    for (uint32_t r : flow_.overlapping[flow_.state_region_of[a]]) {
+      for (const Touch& touch : touched_[r]) {
+        if (touch.writes > 0 &&
+            !order_.StepBefore(Relation::kVisible, touch.worker,
+                               touch.writes - 1, place_.worker)) {
+          StateRace(access, r, touch.worker, touch.writes - 1, true);
+          return;
+        }
+        if (writes && touch.reads > 0 &&
+            !order_.StepBefore(Relation::kOrdered, touch.worker,
+                               touch.reads - 1, place_.worker)) {
+          StateRace(access, r, touch.worker, touch.reads - 1, false);
+          return;
+        }
+      }
+    }
+  }
+
+  void RecordState(uint32_t a) {
+    std::vector<Touch>& touched = touched_[flow_.state_region_of[a]];
+    const auto touch =
+        std::find_if(touched.begin(), touched.end(),
+                     [&](const Touch& t) { return t.worker == place_.worker; });
+    Touch& mine = touch != touched.end()
+                      ? *touch
+                      : touched.emplace_back(Touch{place_.worker, 0, 0});
+    const uint32_t step = order_.Step(place_, pass_) + 1;
+    if (flow_.accesses[a].kind == AccessKind::kRead) {
+      mine.reads = step;
+    } else {
+      mine.writes = step;
+    }
+  }
+
+  void StateRace(const Access& access, uint32_t r, uint32_t worker,
+                 uint32_t step, bool other_writes) {
+    if (!FirstRaceOf(access)) return;
+    const Place other = order_.PlaceOfStep(worker, step);
+    const bool other_pass = step != order_.Step(other, pass_);
+    const Dataflow::StateRegion& region = flow_.state_regions[r];
+    const std::string part =
+        report_.Name(access.buffer, std::max(access.begin, region.begin),
+                     std::min(access.begin + access.count, region.end));
+    const absl::string_view verb =
+        access.kind == AccessKind::kRead ? "reads " : "writes ";
+    const absl::string_view other_verb = other_writes ? "write" : "read";
+    const bool declared =
+        order_.StepBefore(Relation::kDeclared, worker, step, place_.worker);
+    report_.Add(
+        place_,
+        absl::StrCat(verb, report_.Name(access), ", but ",
+                     declared
+                         ? "only tagged data or signals without release order"
+                         : "nothing orders",
+                     " it after the ", other_verb, " of ", part, " ",
+                     PassName(other_pass)),
+        {absl::StrCat("note: the ", other_verb, " is by ", report_.Name(other)),
+         declared ? "mend: let that instruction signal with release and wait "
+                    "for it untagged"
+                  : report_.WaitForIt(other, other_pass)});
+  }
+
+  // One diagnostic per access, not one per pass.
+  bool FirstRaceOf(const Access& access) {
+    const uint32_t key = flow_.IndexOf(place_);
+    const auto known = std::make_pair(key, access.operand);
+    if (std::find(raced_.begin(), raced_.end(), known) != raced_.end()) {
+      return false;
+    }
+    raced_.push_back(known);
+    return true;
+  }
+
+  // Counters are never reset, so a count stands for all producers of a pass
+  // only if none of them can signal the next pass before all have signalled
+  // this one.
+  void CheckLap(uint32_t counter) {
+    if (!is_waited_[counter]) return;
+    const Relation needed =
+        is_counted_[counter] ? Relation::kCounted : Relation::kDeclared;
+    for (const Place& producer : flow_.producers[counter]) {
+      if (producer.worker == place_.worker) continue;
+      if (Before(needed, producer, 0)) continue;
+      report_.Add(
+          place_,
+          absl::StrCat("may signal ", report_.CounterName(counter),
+                       " for the next pass before all have signalled it for "
+                       "this one, so that a waiter miscounts"),
+          {absl::StrCat("note: nothing orders it after the signal of ",
+                        report_.Name(producer)),
+           Before(Relation::kDeclared, producer, 0)
+               ? "mend: let the producers signal with release"
+               : "mend: wait with lag 1 for something that follows all "
+                 "producers"});
+      return;
+    }
+  }
+
+  void ListStopWriters() {
+    const uint32_t stop =
+        DecodeOperands<HaltOperands>(program_.queues.front().back()).stop;
+    if (stop == kNoBuffer) return;
+    for (uint32_t a = 0; a < flow_.accesses.size(); ++a) {
+      if (flow_.accesses[a].buffer == stop &&
+          flow_.accesses[a].kind == AccessKind::kWrite) {
+        stop_writers_.push_back(flow_.places[flow_.instruction_of[a]]);
+      }
+    }
+  }
+
+  // All workers must leave in the same pass.
+  void CheckStop() {
+    for (const Place& writer : stop_writers_) {
+      if (Before(Relation::kVisible, writer, 0)) continue;
+      const uint32_t stop = DecodeOperands<HaltOperands>(
+                                program_.queues[place_.worker][place_.pc])
+                                .stop;
+      if (program_.buffers[stop].kind == BufferKind::kActivation) return;
+      report_.Add(
+          place_,
+          absl::StrCat("reads ", program_.buffers[stop].name,
+                       " before it is known to be written in this "
+                       "pass, so that workers may leave in different "
+                       "passes"),
+          {absl::StrCat("note: it is written by ", report_.Name(writer)),
+           report_.WaitForIt(writer, false)});
+      return;
+    }
+  }
+
+  const Program& program_;
+  const Dataflow& flow_;
+  const HappensBefore& order_;
+  Report& report_;
+  std::vector<bool> is_waited_;   // counters: somebody waits for it
+  std::vector<bool> is_counted_;  // and not only by polling
+  std::vector<Place> stop_writers_;
+  std::vector<std::vector<Touch>> touched_;  // by state region
+  std::vector<std::pair<uint32_t, uint8_t>> raced_;
+  Place place_{};
+  uint32_t pass_ = 0;
+};
+
+void ReportCircle(const Dataflow& flow, const std::vector<StuckStep>& circle,
+                  Report& report) {
+  std::vector<std::string> notes;
+  for (const StuckStep& stuck : circle) {
+    if (notes.size() == 16) {
+      notes.push_back(absl::StrCat("note: and ", circle.size() - 16, " more"));
+      break;
+    }
+    const Obstacle& o = stuck.obstacle;
+    std::string what;
+    if (o.is_counter) {
+      what = absl::StrCat("waits for ", report.CounterName(o.index));
+    } else {
+      const Dataflow::Region& r = flow.regions[o.index];
+      what = absl::StrCat("polls ", report.Name(r.buffer, r.begin, r.end));
+    }
+    notes.push_back(absl::StrCat("note: ", report.Name(stuck.place), " ", what,
+                                 o.pass == stuck.pass ? "" : ", lag 1"));
+  }
+  report.Add(circle.front().place,
+             circle.size() == 1
+                 ? std::string("it waits for itself or for what follows it in "
+                               "its queue")
+                 : absl::StrCat("deadlock: ", circle.size(),
+                                " instructions wait in a circle, each for the "
+                                "next or for what follows it in its queue"),
+             notes);
+}
+
+}  // namespace
+
+void CheckTaggedWaits(const Program& program, const Dataflow& flow,
+                      Report& report) {
+  for (uint32_t index = 0; index < flow.places.size(); ++index) {
+    const Place place = flow.places[index];
+    const Instruction& i = program.queues[place.worker][place.pc];
+    for (int k = 0; k < i.num_waits; ++k) {
+      if (!i.WaitIsTagged(k)) continue;
+      const uint32_t counter = i.waits[k].counter;
+      const auto signals = [&](uint32_t write) {
+        const Place writer = flow.places[flow.instruction_of[write]];
+        return program.queues[writer.worker][writer.pc].signal == counter;
+      };
+      const auto polls_it = [&](uint32_t r) {
+        const Dataflow::Region& region = flow.regions[r];
+        return std::any_of(flow.writes.begin() + region.first_write,
+                           flow.writes.begin() + region.last_write, signals);
+      };
+      if (i.WaitIsLagged(k)) {
+        report.Add(place,
+                   absl::StrCat("its wait for ", report.CounterName(counter),
+                                " is lagged and tagged, but tagged data are "
+                                "of this pass"));
+      } else if (const auto polled = flow.polls[index];
+                 std::none_of(polled.begin(), polled.end(), polls_it)) {
+        report.Add(place,
+                   absl::StrCat("its wait for ", report.CounterName(counter),
+                                " is tagged, but it polls nothing that the "
+                                "counter's producers write"),
+                   {"mend: poll an operand of theirs, or wait untagged"});
+      }
+      if (report.full()) return;
+    }
+  }
+}
+
+void CheckOrder(const Program& program, const Dataflow& flow, Report& report) {
+  HappensBefore order(program, flow);
+  OrderChecker checker(program, flow, order, report);
+  const bool finished = order.Run(
+      [&](Place place, uint32_t pass) { checker.Visit(place, pass); });
+  if (!finished) ReportCircle(flow, order.FindCircle(), report);
+}
+
+}  // namespace mkvm::isa
