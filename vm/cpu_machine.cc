@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 #include <string>
 #include <thread>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "vm/cpu_checker.h"
 #include "vm/host_memory.h"
 #include "vm/parallel_run.h"
+#include "vm/run_checks.h"
 
 namespace mkvm::vm {
 namespace {
@@ -27,24 +27,6 @@ absl::string_view VectorUnit() {
 #else
   return "scalar";
 #endif
-}
-
-absl::Status CheckRunOptions(const RunOptions& options) {
-  // The same limits on every machine: passes are counted in 32 bits.
-  constexpr int64_t kMaxPasses = std::numeric_limits<int32_t>::max();
-  if (options.max_passes < 0 || options.max_passes > kMaxPasses) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("max_passes is %d, it must be in [0, %d]",
-                        options.max_passes, kMaxPasses));
-  }
-  if (options.first_position < 0 ||
-      options.first_position >
-          std::numeric_limits<int64_t>::max() - kMaxPasses) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "first_position is %d, it must not be negative or near 2^63",
-        options.first_position));
-  }
-  return absl::OkStatus();
 }
 
 class CpuMachine : public Machine {

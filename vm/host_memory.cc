@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "vm/bind.h"
+#include "vm/run_checks.h"
 
 namespace mkvm::vm {
 namespace {
@@ -47,11 +48,6 @@ absl::Status TooLarge(absl::string_view what, uint64_t bytes) {
       "%s needs %.2f GB, this machine has %.2f GB; mend: a smaller "
       "--max_context or a smaller model",
       what, bytes * 1e-9, PhysicalMemoryBytes() * 1e-9));
-}
-
-bool MustBeBound(const isa::Buffer& buffer) {
-  return buffer.kind == BufferKind::kWeight ||
-         buffer.kind == BufferKind::kInput;
 }
 
 // f24 and ranked words may carry tags, so they are never taken as they are.
@@ -134,20 +130,14 @@ absl::Status HostMemory::Bind(absl::string_view name,
 
 absl::Status HostMemory::Read(absl::string_view name,
                               absl::Span<char> out) const {
-  const uint32_t id = isa::FindBuffer(*program_, name);
-  if (id == isa::kNoBuffer) {
-    return absl::NotFoundError(
-        absl::StrFormat("the program has no buffer %s", name));
-  }
+  const absl::StatusOr<uint32_t> found =
+      FindReadable(*program_, name, out.size());
+  if (!found.ok()) return found.status();
+  const uint32_t id = *found;
   const isa::Buffer& buffer = program_->buffers[id];
   if (buffers_[id].data == nullptr) {
     return absl::FailedPreconditionError(
         absl::StrFormat("buffer %s is not bound", name));
-  }
-  if (out.size() != BytesOf(buffer)) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("buffer %s has %d bytes, the space given has %d", name,
-                        BytesOf(buffer), out.size()));
   }
   const HostTensor tensor = {buffer.dtype, buffer.shape, buffers_[id].data};
   ConvertElements(tensor, buffer.dtype, 0, isa::NumElements(buffer),
@@ -156,21 +146,7 @@ absl::Status HostMemory::Read(absl::string_view name,
 }
 
 absl::Status HostMemory::CheckAllBound() const {
-  const isa::Buffer* first = nullptr;
-  int others = 0;
-  for (size_t id = 0; id < bound_.size(); ++id) {
-    if (bound_[id] || !MustBeBound(program_->buffers[id])) continue;
-    if (first == nullptr) {
-      first = &program_->buffers[id];
-    } else {
-      ++others;
-    }
-  }
-  if (first == nullptr) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrFormat(
-      "%s %s is not bound%s", isa::Name(first->kind), first->name,
-      others == 0 ? ""
-                  : absl::StrFormat(", nor are %d other buffers", others)));
+  return vm::CheckAllBound(*program_, bound_);
 }
 
 }  // namespace mkvm::vm

@@ -6,13 +6,10 @@
 #include <cstdint>
 
 #include "isa/instruction.h"
+#include "ops/device_buffer.h"
 #include "ops/fault.h"
 
 struct CUstream_st;
-
-namespace mkvm::ops {
-struct DeviceBuffer;
-}
 
 namespace mkvm::vm {
 

@@ -1,0 +1,58 @@
+// advance: chooses the next token, says whether to stop, tells the host.
+#ifndef MKVM_OPS_ADVANCE_CUH_
+#define MKVM_OPS_ADVANCE_CUH_
+
+#include "ops/device_context.cuh"
+#include "ops/fault.h"
+
+namespace mkvm::ops {
+
+// A word of the token ring: the token and whether it was generated (bit 0) or
+// taken from the prompt (bit 1). Never 0, which is what the host waits to see
+// change.
+__device__ inline uint64_t RingWord(int32_t token, bool generated) {
+  return static_cast<uint64_t>(static_cast<uint32_t>(token)) << 32 |
+         (generated ? 1u : 2u);
+}
+
+__device__ inline bool IsEos(const int32_t* eos, uint64_t count,
+                             int32_t token) {
+  for (uint64_t i = 0; i < count; ++i) {
+    if (eos[i] == token) return true;
+  }
+  return false;
+}
+
+__device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
+                                     const AdvanceAddresses& at,
+                                     DeviceContext& context) {
+  if (context.thread() != 0) return;
+  const int32_t* run = static_cast<const int32_t*>(at.run);
+  int32_t* tokens = static_cast<int32_t*>(at.tokens);
+  const int64_t next = context.position + 1;
+  const uint64_t best =
+      context.LoadRanked(static_cast<const uint64_t*>(at.best),
+                         context.instruction->OperandIsPolled(0), op.best);
+  const uint64_t capacity = context.buffers[op.tokens].shape[0];
+  if (next >= static_cast<int64_t>(capacity)) {
+    context.Raise(FaultKind::kPastTokens, op.tokens, next, capacity);
+    return;
+  }
+  const bool generated = next >= run[0];
+  if (generated && isnan(isa::ScoreOfRanked(best))) {
+    context.Raise(FaultKind::kNanScore, op.best, context.position, 0);
+    return;
+  }
+  if (generated) tokens[next] = static_cast<int32_t>(isa::IndexOfRanked(best));
+  const int32_t token = tokens[next];
+  const bool ended =
+      generated && IsEos(static_cast<const int32_t*>(at.eos),
+                         context.buffers[op.eos].shape[0], token);
+  *static_cast<int32_t*>(at.stop) = (next >= run[1] || ended) ? 1 : 0;
+  ptx::StoreRelaxedSystem(&context.token_ring[context.pass],
+                          RingWord(token, generated));
+}
+
+}  // namespace mkvm::ops
+
+#endif  // MKVM_OPS_ADVANCE_CUH_

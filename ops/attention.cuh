@@ -1,0 +1,283 @@
+// attention: one split of the positions for the q heads of one kv head, with an
+// online softmax (Milakov and Gimelshein 2018; Dao et al. 2022) per half-warp.
+//
+// 16 half-warps take the split's positions in turn; in each, a lane owns 8
+// elements of the head (16 lanes x 8 = 128; head_dim above that takes a second
+// turn). Scores are summed over the 16 lanes by shuffles. At the end the two
+// half-warps of a warp meet by shuffles and the 8 warps in scratch memory, in
+// a fixed order.
+#ifndef MKVM_OPS_ATTENTION_CUH_
+#define MKVM_OPS_ATTENTION_CUH_
+
+#include "ops/device_context.cuh"
+#include "ops/kv_cache.cuh"
+
+namespace mkvm::ops {
+
+// Scratch: q [group, head_dim], then the warps' states of one chunk of heads.
+inline constexpr uint32_t kMaxGroupElements = 2048;  // group * head_dim
+static_assert(kMaxGroupElements + kComputeWarps * (kMaxHeadDim + 2) <=
+              kScratchFloats);
+static_assert(kMaxGroupElements + 2 * kComputeWarps * (128 + 2) <=
+              kScratchFloats);
+
+inline constexpr float kLog2e = 1.4426950408889634f;
+
+// e^(a - b), 0 when a is -inf (an empty part), whatever b.
+__device__ inline float ExpDifference(float a, float b) {
+  return a == -INFINITY ? 0.0f : exp2f((a - b) * kLog2e);
+}
+
+// What a lane has gathered of one head: the running maximum and sum of its
+// half-warp, and its own elements of the accumulator.
+template <int kTurns>
+struct HeadState {
+  float m = -INFINITY;
+  float l = 0;
+  float acc[8 * kTurns] = {};
+
+  // Merges the state of the lane `offset` away.
+  __device__ void MergeAcross(int offset) {
+    const float other_m = __shfl_xor_sync(0xffffffffu, m, offset);
+    const float other_l = __shfl_xor_sync(0xffffffffu, l, offset);
+    const float merged = fmaxf(m, other_m);
+    const float mine = ExpDifference(m, merged);
+    const float theirs = ExpDifference(other_m, merged);
+    // The two lanes round differently; only the lower one's result is used.
+    l = l * mine + other_l * theirs;
+#pragma unroll
+    for (int i = 0; i < 8 * kTurns; ++i) {
+      const float other = __shfl_xor_sync(0xffffffffu, acc[i], offset);
+      acc[i] = acc[i] * mine + other * theirs;
+    }
+    m = merged;
+  }
+};
+
+__device__ inline void UnpackBf16(const uint4& packed, float (&out)[8]) {
+  const uint32_t words[4] = {packed.x, packed.y, packed.z, packed.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    out[2 * i] = isa::FloatOfBits(words[i] << 16);
+    out[2 * i + 1] = isa::FloatOfBits(words[i] & 0xffff0000u);
+  }
+}
+
+// The cache rows of one split.
+struct SplitRows {
+  const uint16_t* k;
+  const uint16_t* v;
+  uint64_t positions;
+};
+
+// Gathers heads [head, head + kHeads) of the group (those below `group`) over
+// this half-warp's positions.
+template <int kHeads, int kTurns>
+__device__ inline void GatherHeads(const isa::AttentionOperands& op,
+                                   const SplitRows& rows, const float* q,
+                                   uint32_t head, const DeviceContext& context,
+                                   HeadState<kTurns> (&state)[kHeads]) {
+  constexpr int kUnroll = 4;
+  constexpr uint32_t kHalfWarps = 2 * kComputeWarps;
+  const uint32_t half_lane = context.lane() % 16;
+  const uint32_t half_warp = context.thread() / 16;
+  const uint32_t chunks = op.head_dim / 8;
+  const float scale = 1.0f / sqrtf(static_cast<float>(op.head_dim));
+  float query[kHeads][8 * kTurns];
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+#pragma unroll
+    for (int i = 0; i < 8 * kTurns; ++i) {
+      const uint32_t element = (half_lane + 16 * (i / 8)) * 8 + i % 8;
+      query[h][i] = head + h < op.group && element < op.head_dim
+                        ? q[(head + h) * op.head_dim + element] * scale
+                        : 0.0f;
+    }
+  }
+  // Both halves of a warp go round equally often: the shuffles want all lanes.
+  for (uint64_t first = context.warp() * 2; first < rows.positions;
+       first += kUnroll * kHalfWarps) {
+    uint4 k[kUnroll][kTurns], v[kUnroll][kTurns];
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      const uint64_t p = first + half_warp % 2 + u * kHalfWarps;
+#pragma unroll
+      for (int t = 0; t < kTurns; ++t) {
+        const uint32_t chunk = half_lane + 16 * t;
+        const bool there = p < rows.positions && chunk < chunks;
+        const uint64_t offset = p * op.head_dim + chunk * 8;
+        k[u][t] = v[u][t] = make_uint4(0, 0, 0, 0);
+        if (there) {
+          k[u][t] = *reinterpret_cast<const uint4*>(rows.k + offset);
+          v[u][t] = *reinterpret_cast<const uint4*>(rows.v + offset);
+        }
+      }
+    }
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      float score[kUnroll];
+#pragma unroll
+      for (int u = 0; u < kUnroll; ++u) {
+        float dot = 0;
+#pragma unroll
+        for (int t = 0; t < kTurns; ++t) {
+          float element[8];
+          UnpackBf16(k[u][t], element);
+#pragma unroll
+          for (int i = 0; i < 8; ++i) dot += element[i] * query[h][t * 8 + i];
+        }
+#pragma unroll
+        for (int offset = 8; offset > 0; offset /= 2) {
+          dot += __shfl_xor_sync(0xffffffffu, dot, offset);
+        }
+        const uint64_t p = first + half_warp % 2 + u * kHalfWarps;
+        score[u] = p < rows.positions ? dot : -INFINITY;
+      }
+      HeadState<kTurns>& s = state[h];
+      float m = s.m;
+#pragma unroll
+      for (int u = 0; u < kUnroll; ++u) m = fmaxf(m, score[u]);
+      const float keep = ExpDifference(s.m, m);
+      s.m = m;
+      s.l *= keep;
+#pragma unroll
+      for (int i = 0; i < 8 * kTurns; ++i) s.acc[i] *= keep;
+#pragma unroll
+      for (int u = 0; u < kUnroll; ++u) {
+        const float weight = ExpDifference(score[u], m);
+        s.l += weight;
+#pragma unroll
+        for (int t = 0; t < kTurns; ++t) {
+          float element[8];
+          UnpackBf16(v[u][t], element);
+#pragma unroll
+          for (int i = 0; i < 8; ++i) s.acc[t * 8 + i] += weight * element[i];
+        }
+      }
+    }
+  }
+}
+
+// All heads of the group, kHeads at a time: gather, merge, publish.
+template <int kHeads, int kTurns>
+__device__ inline void AttendGroup(const isa::AttentionOperands& op,
+                                   const SplitRows& rows, const float* q,
+                                   float* states, void* part,
+                                   uint64_t part_begin,
+                                   DeviceContext& context) {
+  const uint32_t row = op.head_dim + 2;  // of a warp's state: acc, m, l
+  for (uint32_t head = 0; head < op.group; head += kHeads) {
+    HeadState<kTurns> state[kHeads];
+    GatherHeads<kHeads, kTurns>(op, rows, q, head, context, state);
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      state[h].MergeAcross(16);
+      float* out = states + (context.warp() * kHeads + h) * row;
+      if (context.lane() < 16) {
+#pragma unroll
+        for (int i = 0; i < 8 * kTurns; ++i) {
+          const uint32_t element = (context.lane() + 16 * (i / 8)) * 8 + i % 8;
+          if (element < op.head_dim) out[element] = state[h].acc[i];
+        }
+        if (context.lane() == 0) {
+          out[op.head_dim] = state[h].m;
+          out[op.head_dim + 1] = state[h].l;
+        }
+      }
+    }
+    // The warps' states are written before any thread merges them.
+    context.Barrier();
+    const uint32_t published = op.head_dim + 4;
+    const uint32_t heads = min(static_cast<uint32_t>(kHeads), op.group - head);
+    for (uint32_t j = context.thread(); j < heads * published;
+         j += kComputeThreads) {
+      const uint32_t h = j / published;
+      const uint32_t column = j % published;
+      float m = -INFINITY;
+      for (uint32_t w = 0; w < kComputeWarps; ++w) {
+        m = fmaxf(m, states[(w * kHeads + h) * row + op.head_dim]);
+      }
+      // Everything is relative to the m that is stored.
+      m = isa::RoundToF24(m);
+      float value = 0;
+      if (column == op.head_dim) {
+        value = m;
+      } else if (column < op.head_dim + 2) {
+        const uint32_t from = column < op.head_dim ? column : op.head_dim + 1;
+        for (uint32_t w = 0; w < kComputeWarps; ++w) {
+          const float* s = states + (w * kHeads + h) * row;
+          value += s[from] * ExpDifference(s[op.head_dim], m);
+        }
+      }
+      context.Store(part, part_begin + uint64_t{head + h} * published + column,
+                    value);
+    }
+    // The states are read before the next heads overwrite them.
+    context.Barrier();
+  }
+}
+
+__device__ inline void DeviceAttention(const isa::AttentionOperands& op,
+                                       const AttentionAddresses& at,
+                                       DeviceContext& context) {
+  if (!CheckRoom(context, op.k_cache, op.rope, op.splits)) return;
+  const isa::Instruction& instruction = *context.instruction;
+  const uint64_t kv_begin = uint64_t{op.kv_head} * op.head_dim;
+  const uint64_t q_begin = kv_begin * op.group;
+  const uint64_t split_row = uint64_t{op.kv_head} * op.splits + op.split;
+  const uint64_t cache_begin =
+      split_row * context.buffers[op.k_cache].shape[1] * op.head_dim;
+  uint16_t* k_cache = static_cast<uint16_t*>(at.k_cache) + cache_begin;
+  uint16_t* v_cache = static_cast<uint16_t*>(at.v_cache) + cache_begin;
+  const uint32_t* q_words = static_cast<const uint32_t*>(at.q) + q_begin;
+  float* q = context.shared->scratch;
+  if (op.prologue == isa::AttentionPrologue::kQkNormRope) {
+    const QkvHeads in = {
+        .q = q_words,
+        .k = static_cast<const uint32_t*>(at.k) + kv_begin,
+        .v = static_cast<const uint32_t*>(at.v) + kv_begin,
+        .poll_q = instruction.OperandIsPolled(0),
+        .poll_k = instruction.OperandIsPolled(1),
+        .poll_v = instruction.OperandIsPolled(2),
+        .q_buffer = op.q,
+        .k_buffer = op.k,
+        .v_buffer = op.v,
+        .q_norm = static_cast<const uint16_t*>(at.q_norm),
+        .k_norm = static_cast<const uint16_t*>(at.k_norm),
+        .rope_row =
+            static_cast<const float*>(at.rope) + context.position * op.head_dim,
+        .group = op.group,
+        .head_dim = op.head_dim,
+        .eps = op.eps,
+    };
+    const SplitPlace place = PlaceOf(context.position, op.block, op.splits);
+    const uint64_t slot = place.slot * op.head_dim;
+    NormRopeAppend(context, in, place.split == op.split, k_cache + slot,
+                   v_cache + slot, [&](uint32_t head, uint32_t i, float value) {
+                     q[head * op.head_dim + i] = isa::RoundToF24(value);
+                   });
+  } else {
+    for (uint32_t i = context.thread(); i < op.group * op.head_dim;
+         i += kComputeThreads) {
+      q[i] = isa::FloatOfF24Bits(
+          context.LoadWord(q_words + i, instruction.OperandIsPolled(0), op.q));
+    }
+  }
+  // q in scratch and this position's k and v in the cache are written before
+  // any thread reads them.
+  context.Barrier();
+  const SplitRows rows = {
+      k_cache, v_cache,
+      PositionsIn(context.position, op.split, op.block, op.splits)};
+  float* states = q + kMaxGroupElements;
+  const uint64_t part_begin = split_row * op.group * (op.head_dim + 4);
+  if (op.head_dim <= 128) {
+    AttendGroup<2, 1>(op, rows, q, states, at.part, part_begin, context);
+  } else {
+    AttendGroup<1, 2>(op, rows, q, states, at.part, part_begin, context);
+  }
+}
+
+}  // namespace mkvm::ops
+
+#endif  // MKVM_OPS_ATTENTION_CUH_

@@ -1,0 +1,195 @@
+// What an op sees when it runs on the GPU: its operands and their addresses,
+// the weight stream, scratch memory, and the loads and stores that carry
+// activations. Filled by the VM; owned here so that ops never include the VM.
+//
+// A block is one worker: 8 compute warps run the op bodies, one warp streams
+// weights into a ring of stages, one fetches instructions.
+#ifndef MKVM_OPS_DEVICE_CONTEXT_CUH_
+#define MKVM_OPS_DEVICE_CONTEXT_CUH_
+
+#include <cmath>
+#include <cstdint>
+
+#include "isa/instruction.h"
+#include "ops/device_buffer.h"
+#include "ops/fault.h"
+#include "ops/ptx/barrier.cuh"
+#include "ops/ptx/memory.cuh"
+
+namespace mkvm::ops {
+
+inline constexpr uint32_t kComputeWarps = 8;
+inline constexpr uint32_t kComputeThreads = 32 * kComputeWarps;
+inline constexpr uint32_t kMaxStages = 16;
+// Panels whose partial sums an op may hold at once.
+inline constexpr uint32_t kPanelGroup = 8;
+inline constexpr uint32_t kScratchFloats = 4352;
+
+// Typed addresses, e.g. GemvAddresses: for each buffer operand where its data
+// are (nullptr if not given), at the same index as in the operand struct.
+#define MKVM_OP(code, Name, name, synopsis) struct Name##Addresses {
+#define MKVM_READ(f, d, s, b, c) void* f;
+#define MKVM_OPT_READ MKVM_READ
+#define MKVM_WEIGHT MKVM_READ
+#define MKVM_OPT_WEIGHT MKVM_READ
+#define MKVM_WRITE MKVM_READ
+#define MKVM_OPT_WRITE MKVM_READ
+#define MKVM_UPDATE MKVM_READ
+#define MKVM_U32(f, d) void* f##_unused;
+#define MKVM_F32(f, d) void* f##_unused;
+#define MKVM_ENUM(f, T, d) void* f##_unused;
+#define MKVM_END(Name) \
+  }                    \
+  ;
+#include "isa/opcodes.def"
+
+// One decoded instruction in shared memory.
+struct InstructionSlot {
+  isa::Instruction instruction;
+  // Of buffer operands, by operand index.
+  void* addresses[isa::kOperandWords];
+  // The counter values that the waits want in this pass; 0: none.
+  uint32_t wanted[isa::kMaxWaits];
+};
+
+// The shared memory of a block; the weight stages follow it, 128-byte aligned.
+inline constexpr uint32_t kInstructionSlots = 16;
+struct SharedMemory {
+  alignas(128) InstructionSlot slots[kInstructionSlots];
+  uint64_t slot_full[kInstructionSlots];
+  uint64_t slot_empty[kInstructionSlots];
+  uint64_t stage_full[kMaxStages];
+  uint64_t stage_empty[kMaxStages];
+  // Partial sums [warp][panel][row] and squares [warp] of a gemv. Two copies,
+  // used in turn: a copy is read after one barrier and written again only by
+  // warps that have passed the next.
+  float partials[2][kComputeWarps][kPanelGroup][isa::kPanelRows];
+  float squares[2][kComputeWarps];
+  alignas(16) float scratch[kScratchFloats];
+  uint32_t leave;   // the worker is done: loader and fetcher stop
+  uint32_t faulty;  // a fault was seen: leave at the next barrier
+  uint32_t stop;    // halt's broadcast
+};
+inline constexpr uint32_t kStagesOffset =
+    (sizeof(SharedMemory) + 127) / 128 * 128;
+static_assert(kStagesOffset <= isa::kWorkerReserveBytes);
+
+class DeviceContext {
+ public:
+  SharedMemory* shared;
+  const isa::Instruction* instruction;  // in shared memory
+  const DeviceBuffer* buffers;
+  const char* stages;  // of the weight stream
+  uint32_t num_stages;
+  uint32_t stage;  // next stage to consume
+  uint32_t stage_parity;
+  uint32_t partials_copy;  // which copy of partials is next
+  uint32_t tag;            // of this pass
+  uint32_t pass;
+  int64_t position;
+  uint32_t pc;
+  uint64_t watchdog_ns;
+  uint32_t* abort;       // global: some worker has faulted
+  Fault* fault;          // host memory: its record
+  uint64_t* token_ring;  // host memory: one word per pass
+
+  __device__ uint32_t thread() const { return threadIdx.x; }
+  __device__ uint32_t warp() const { return threadIdx.x / 32; }
+  __device__ uint32_t lane() const { return threadIdx.x % 32; }
+
+  // Orders the compute warps: shared and global accesses before it are seen
+  // after it.
+  __device__ void Barrier() const { ptx::SyncNamed(1, kComputeThreads); }
+
+  // ---- reading activations
+  // The word at `address`, once it carries this pass's tag if `polled`. On a
+  // fault the wait ends with whatever is there, and the block leaves at the
+  // end of the instruction.
+  __device__ uint32_t LoadWord(const uint32_t* address, bool polled,
+                               uint32_t operand) const;
+  __device__ float Load(const void* base, uint64_t index, bool polled,
+                        uint32_t operand) const {
+    return isa::FloatOfF24Bits(
+        LoadWord(static_cast<const uint32_t*>(base) + index, polled, operand));
+  }
+  __device__ uint64_t LoadRanked(const uint64_t* address, bool polled,
+                                 uint32_t operand) const;
+  // Polls again until the tag is there; `word` is what was seen so far.
+  __device__ __noinline__ uint32_t Poll(const uint32_t* address, uint32_t word,
+                                        uint32_t operand) const;
+
+  // ---- publishing
+  __device__ void Store(void* base, uint64_t index, float value) const {
+    ptx::StoreRelaxedGpu(static_cast<uint32_t*>(base) + index,
+                         isa::F24BitsOfFloat(value) | tag);
+  }
+  __device__ void StoreRanked(void* base, uint64_t index, float score,
+                              uint32_t row) const {
+    ptx::StoreRelaxedGpu(static_cast<uint64_t*>(base) + index,
+                         isa::PackRanked(score, row, tag));
+  }
+
+  // ---- the weight stream
+  // Waits until the next stage has arrived. Whole warp.
+  __device__ const uint4* WaitStage() const;
+  // Hands the stage back; the warp has read what it needs of it. Whole warp.
+  __device__ void FreeStage() {
+    // The lanes' reads of the stage come before the arrival.
+    __syncwarp();
+    if (lane() == 0) ptx::BarrierArrive(&shared->stage_empty[stage]);
+    if (++stage == num_stages) {
+      stage = 0;
+      stage_parity ^= 1;
+    }
+  }
+
+  // ---- faults
+  // Records the first fault of the launch and makes every worker leave.
+  __device__ __noinline__ void Raise(FaultKind kind, uint32_t what,
+                                     uint64_t seen, uint64_t wanted) const;
+};
+
+// A spin that ends: Expired() is true once the budget is spent or another
+// worker has faulted.
+class Spin {
+ public:
+  __device__ explicit Spin(const DeviceContext& context) : context_(context) {}
+
+  __device__ bool Expired() {
+    if (++polls_ % 256 != 0) return false;
+    if (ptx::LoadRelaxedGpu(context_.abort) != 0) return true;
+    const uint64_t now = ptx::GlobalTimerNs();
+    if (begin_ == 0) begin_ = now;
+    timed_out_ = now - begin_ > context_.watchdog_ns;
+    return timed_out_;
+  }
+  // Whether it was this spin's budget that ran out.
+  __device__ bool timed_out() const { return timed_out_; }
+
+ private:
+  const DeviceContext& context_;
+  uint32_t polls_ = 0;
+  uint64_t begin_ = 0;
+  bool timed_out_ = false;
+};
+
+__device__ inline uint32_t DeviceContext::LoadWord(const uint32_t* address,
+                                                   bool polled,
+                                                   uint32_t operand) const {
+  const uint32_t word = ptx::LoadRelaxedGpu(address);
+  if (!polled || (word & 0xffu) == tag) return word;
+  return Poll(address, word, operand);
+}
+
+// The body of every opcode, one per file ops/<op>.cuh. Run by all compute
+// threads; `op` and `at` live in shared memory. A body ends with its writes
+// issued; the interpreter's barrier and signal follow.
+#define MKVM_OP(code, Name, name, synopsis)                   \
+  __device__ void Device##Name(const isa::Name##Operands& op, \
+                               const Name##Addresses& at,     \
+                               DeviceContext& context);
+#include "isa/opcodes.def"
+
+}  // namespace mkvm::ops
+
+#endif  // MKVM_OPS_DEVICE_CONTEXT_CUH_

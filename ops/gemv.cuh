@@ -1,0 +1,281 @@
+// gemv: a range of rows of a packed matrix times an activation vector.
+//
+// The weights arrive as stages of one panel (8 rows) by up to 1024 columns (a
+// slab). Within a slab, the tiles of 32 columns go round the 8 compute warps:
+// warp w owns tiles w, w+8, w+16, w+24 and multiplies them on the tensor
+// cores. One mma.m16n8k16 takes 8 rows x 32 columns as its A operand
+// (ops/panel.h); its B operand holds the vector's two column halves, each split
+// into an upper and a lower bf16 so that no activation bit is lost:
+//
+//   B column   0            1            2            3            4..7
+//              half 0 high  half 1 high  half 0 low   half 1 low   zero
+//
+// The rows' partial sums of the warps meet in shared memory, in a fixed order.
+// Order of stages: groups of up to 8 panels; within a group slab by slab, so
+// that a slab of the vector is converted once per group; within a slab panel by
+// panel, with a silu_mul's gate and up panels side by side.
+#ifndef MKVM_OPS_GEMV_CUH_
+#define MKVM_OPS_GEMV_CUH_
+
+#include "ops/device_context.cuh"
+#include "ops/panel.h"
+#include "ops/ptx/copy.cuh"
+#include "ops/ptx/mma.cuh"
+#include "ops/reduce.cuh"
+#include "ops/silu_mul.cuh"
+
+namespace mkvm::ops {
+
+inline constexpr uint32_t kSlabTiles =
+    isa::kStageColumns / isa::kPanelTileColumns;
+inline constexpr uint32_t kWarpTiles = kSlabTiles / kComputeWarps;
+
+// The shape of one gemv's stage order; loader and compute warps walk the same.
+struct GemvShape {
+  uint32_t panels;    // of w
+  uint32_t matrices;  // 2 with w2, else 1
+  uint32_t group;     // panels of w per group
+  uint32_t tiles;     // per panel
+  uint32_t slabs;
+
+  __device__ explicit GemvShape(const isa::GemvOperands& op)
+      : panels((op.rows + isa::kPanelRows - 1) / isa::kPanelRows),
+        matrices(op.w2 == isa::kNoBuffer ? 1 : 2),
+        group(kPanelGroup / matrices),
+        tiles(TilesPerPanel(op.k)),
+        slabs((tiles + kSlabTiles - 1) / kSlabTiles) {}
+
+  __device__ uint32_t GroupPanels(uint32_t first) const {
+    return min(group, panels - first);
+  }
+  __device__ uint32_t SlabTiles(uint32_t slab) const {
+    return min(kSlabTiles, tiles - slab * kSlabTiles);
+  }
+};
+
+// The loader's side: calls issue(source, bytes) for every stage, in order,
+// until it returns false.
+template <typename Issue>
+__device__ inline void ForEachGemvStage(const isa::GemvOperands& op,
+                                        const GemvAddresses& at,
+                                        Issue&& issue) {
+  const GemvShape shape(op);
+  const uint64_t panel_bytes = uint64_t{shape.tiles} * kTileBytes;
+  const uint64_t first_panel = op.row_begin / isa::kPanelRows;
+  for (uint32_t p0 = 0; p0 < shape.panels; p0 += shape.group) {
+    for (uint32_t slab = 0; slab < shape.slabs; ++slab) {
+      const uint32_t bytes = shape.SlabTiles(slab) * kTileBytes;
+      for (uint32_t p = 0; p < shape.GroupPanels(p0); ++p) {
+        const uint64_t offset = (first_panel + p0 + p) * panel_bytes +
+                                uint64_t{slab} * kSlabTiles * kTileBytes;
+        for (uint32_t m = 0; m < shape.matrices; ++m) {
+          const char* base = static_cast<const char*>(m == 0 ? at.w : at.w2);
+          if (!issue(base + offset, bytes)) return;
+        }
+      }
+    }
+  }
+}
+
+// This lane's B operands for its warp's tiles of one slab.
+struct SlabFragments {
+  uint32_t b[kWarpTiles][2];
+};
+
+// Four activations x[column .. column+3], zero beyond k, polled if need be.
+__device__ inline float4 LoadActivations(const isa::GemvOperands& op,
+                                         const uint32_t* x, uint32_t column,
+                                         const uint4& seen, bool polled,
+                                         const DeviceContext& context) {
+  uint4 v = seen;
+  if (polled) {
+    const uint32_t tag = context.tag;
+    const uint32_t wrong =
+        ((v.x ^ tag) | (v.y ^ tag) | (v.z ^ tag) | (v.w ^ tag)) & 0xffu;
+    if (wrong != 0) {
+      if (column + 0 < op.k) v.x = context.Poll(x + column + 0, v.x, op.x);
+      if (column + 1 < op.k) v.y = context.Poll(x + column + 1, v.y, op.x);
+      if (column + 2 < op.k) v.z = context.Poll(x + column + 2, v.z, op.x);
+      if (column + 3 < op.k) v.w = context.Poll(x + column + 3, v.w, op.x);
+    }
+  }
+  // Buffers are padded, so the load was in bounds; what lies past k is not x.
+  return make_float4(column + 0 < op.k ? isa::FloatOfF24Bits(v.x) : 0.0f,
+                     column + 1 < op.k ? isa::FloatOfF24Bits(v.y) : 0.0f,
+                     column + 2 < op.k ? isa::FloatOfF24Bits(v.z) : 0.0f,
+                     column + 3 < op.k ? isa::FloatOfF24Bits(v.w) : 0.0f);
+}
+
+// The upper halves (as bf16) of two values, or what is left of them.
+__device__ inline uint32_t PackHalves(float low_index, float high_index,
+                                      bool remainder) {
+  const uint32_t a = isa::BitsOfFloat(low_index);
+  const uint32_t b = isa::BitsOfFloat(high_index);
+  if (!remainder) return __byte_perm(a, b, 0x7632);
+  const float ra = low_index - isa::FloatOfBits(a & 0xffff0000u);
+  const float rb = high_index - isa::FloatOfBits(b & 0xffff0000u);
+  return static_cast<uint32_t>(isa::Bf16BitsOfFloat(ra)) |
+         static_cast<uint32_t>(isa::Bf16BitsOfFloat(rb)) << 16;
+}
+
+// Reads one slab of x (and of g) into fragments; adds this lane's share of
+// sum x^2 to `squares`.
+__device__ inline void LoadSlab(const isa::GemvOperands& op,
+                                const GemvAddresses& at, uint32_t slab,
+                                uint32_t slab_tiles, bool polled,
+                                const DeviceContext& context,
+                                SlabFragments& fragments, float& squares) {
+  const uint32_t g = context.lane() / 4;
+  const uint32_t q = context.lane() % 4;
+  const uint32_t* x = static_cast<const uint32_t*>(at.x);
+  const bool norm = op.prologue == isa::Prologue::kRmsNorm;
+  uint4 seen[kWarpTiles];
+  uint32_t columns[kWarpTiles];
+#pragma unroll
+  for (uint32_t j = 0; j < kWarpTiles; ++j) {
+    const uint32_t tile = context.warp() + j * kComputeWarps;
+    columns[j] = (slab * kSlabTiles + tile) * isa::kPanelTileColumns +
+                 (g & 1) * 16 + q * 4;
+    if (tile < slab_tiles) seen[j] = ptx::LoadRelaxedGpu4(x + columns[j]);
+  }
+#pragma unroll
+  for (uint32_t j = 0; j < kWarpTiles; ++j) {
+    const uint32_t tile = context.warp() + j * kComputeWarps;
+    fragments.b[j][0] = fragments.b[j][1] = 0;
+    if (tile >= slab_tiles) continue;
+    float4 v = LoadActivations(op, x, columns[j], seen[j], polled, context);
+    if (norm) {
+      // Lanes 0..7 hold every column of the tile once.
+      if (g < 2) squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+      const uint2 w = ptx::LoadConstant2(reinterpret_cast<const uint32_t*>(
+          static_cast<const uint16_t*>(at.g) + columns[j]));
+      v.x *= isa::FloatOfBits(w.x << 16);
+      v.y *= isa::FloatOfBits(w.x & 0xffff0000u);
+      v.z *= isa::FloatOfBits(w.y << 16);
+      v.w *= isa::FloatOfBits(w.y & 0xffff0000u);
+    }
+    if (g < 4) {
+      fragments.b[j][0] = PackHalves(v.x, v.y, g >= 2);
+      fragments.b[j][1] = PackHalves(v.z, v.w, g >= 2);
+    }
+  }
+}
+
+// This warp's share of one stage's 8 dot products: row g in lanes 4g.
+__device__ inline float MultiplyStage(const uint4* stage, uint32_t slab_tiles,
+                                      const SlabFragments& fragments,
+                                      const DeviceContext& context) {
+  float c[4] = {0, 0, 0, 0};
+#pragma unroll
+  for (uint32_t j = 0; j < kWarpTiles; ++j) {
+    const uint32_t tile = context.warp() + j * kComputeWarps;
+    if (tile < slab_tiles) {
+      ptx::MmaBf16(c, stage[tile * 32 + context.lane()], fragments.b[j][0],
+                   fragments.b[j][1]);
+    }
+  }
+  // Lane 4g+0 holds the upper halves' sums, lane 4g+1 the lower halves'.
+  const float sum = c[0] + c[3];
+  return sum + __shfl_xor_sync(0xffffffffu, sum, 1);
+}
+
+// The finished value of row `r` of panel `slot` of the group: the warps'
+// partial sums in the order of the warps, times the norm's scale.
+__device__ inline float SumPartials(
+    const float (&partials)[kComputeWarps][kPanelGroup][isa::kPanelRows],
+    uint32_t slot, uint32_t r, float scale) {
+  float sum = 0;
+#pragma unroll
+  for (uint32_t w = 0; w < kComputeWarps; ++w) sum += partials[w][slot][r];
+  return sum * scale;
+}
+
+__device__ inline void DeviceGemv(const isa::GemvOperands& op,
+                                  const GemvAddresses& at,
+                                  DeviceContext& context) {
+  const GemvShape shape(op);
+  const bool polled = context.instruction->OperandIsPolled(0);
+  const bool polled_residual = context.instruction->OperandIsPolled(1);
+  const bool norm = op.prologue == isa::Prologue::kRmsNorm;
+  const bool y_is_f24 = at.y != nullptr && context.buffers[op.y].is_f24;
+  SlabFragments fragments;
+  float squares = 0;
+  float scale = 1.0f;
+  Best best = {-INFINITY, 0xffffffffu};
+  for (uint32_t p0 = 0; p0 < shape.panels; p0 += shape.group) {
+    const uint32_t copy = context.partials_copy;
+    context.partials_copy ^= 1;
+    auto& partials = context.shared->partials[copy];
+    const uint32_t group_panels = shape.GroupPanels(p0);
+    const uint32_t slots = group_panels * shape.matrices;
+    for (uint32_t slab = 0; slab < shape.slabs; ++slab) {
+      const uint32_t slab_tiles = shape.SlabTiles(slab);
+      if (shape.slabs > 1 || p0 == 0) {
+        float ignored = 0;
+        LoadSlab(op, at, slab, slab_tiles, polled, context, fragments,
+                 p0 == 0 ? squares : ignored);
+      }
+      for (uint32_t slot = 0; slot < slots; ++slot) {
+        const uint4* stage = context.WaitStage();
+        const float sum = MultiplyStage(stage, slab_tiles, fragments, context);
+        context.FreeStage();
+        if (context.lane() % 4 == 0) {
+          float& partial = partials[context.warp()][slot][context.lane() / 4];
+          partial = slab == 0 ? sum : partial + sum;
+        }
+      }
+    }
+    if (norm && p0 == 0) {
+      const float warp_squares = WarpSum(squares);
+      if (context.lane() == 0) {
+        context.shared->squares[copy][context.warp()] = warp_squares;
+      }
+    }
+    // Partial sums and squares are written before any thread adds them up.
+    context.Barrier();
+    if (norm && p0 == 0) {
+      float total = 0;
+      for (uint32_t w = 0; w < kComputeWarps; ++w) {
+        total += context.shared->squares[copy][w];
+      }
+      scale = 1.0f / sqrtf(total / op.k + op.eps);
+    }
+    const uint32_t panel = context.thread() / isa::kPanelRows;
+    const uint32_t r = context.thread() % isa::kPanelRows;
+    const uint32_t local = (p0 + panel) * isa::kPanelRows + r;
+    if (panel < group_panels && local < op.rows) {
+      const uint32_t row = op.row_begin + local;
+      float value = SumPartials(partials, panel * shape.matrices, r, scale);
+      switch (op.epilogue) {
+        case isa::Epilogue::kStore:
+          break;
+        case isa::Epilogue::kAdd:
+          value += context.Load(at.r, row, polled_residual, op.r);
+          break;
+        case isa::Epilogue::kSiluMul:
+          value = Silu(value) * SumPartials(partials, panel * 2 + 1, r, scale);
+          break;
+        case isa::Epilogue::kArgmax:
+          best = BetterOf(best, {value, row});
+          break;
+      }
+      if (at.y != nullptr) {
+        if (y_is_f24) {
+          context.Store(at.y, row, value);
+        } else {
+          static_cast<float*>(at.y)[row] = value;
+        }
+      }
+    }
+  }
+  if (op.epilogue == isa::Epilogue::kArgmax) {
+    best = BlockBest(context, best);
+    if (context.thread() == 0) {
+      context.StoreRanked(at.best, op.slot, best.score, best.row);
+    }
+  }
+}
+
+}  // namespace mkvm::ops
+
+#endif  // MKVM_OPS_GEMV_CUH_

@@ -1,0 +1,54 @@
+// Where an element of a matrix in Layout::kPanels lives. Host and device.
+//
+// A panel is 8 rows; it is a run of tiles of 8 rows x 32 columns, 512 bytes
+// each, columns ascending. A tile holds, for lane l = 4 * g + q of a warp, the
+// 16 bytes that are that lane's A operand of mma.m16n8k16: operand rows 0..7
+// are matrix rows 0..7 at columns 0..15 of the tile, operand rows 8..15 the
+// same matrix rows at columns 16..31. Within each half, the k index is permuted
+// so that lane q owns columns 4q .. 4q+3, which are contiguous in the vector:
+//
+//   register 0: half 0, columns 4q, 4q+1      register 1: half 1, same columns
+//   register 2: half 0, columns 4q+2, 4q+3    register 3: half 1, same columns
+//
+// A warp reads a tile with one conflict-free 16-byte load per lane.
+#ifndef MKVM_OPS_PANEL_H_
+#define MKVM_OPS_PANEL_H_
+
+#include <cstdint>
+
+#include "isa/opcode.h"
+
+namespace mkvm::ops {
+
+inline constexpr uint32_t kTileElements =
+    isa::kPanelRows * isa::kPanelTileColumns;
+inline constexpr uint32_t kTileBytes = 2 * kTileElements;
+
+MKVM_HOST_DEVICE inline uint64_t TilesPerPanel(uint64_t columns) {
+  return (columns + isa::kPanelTileColumns - 1) / isa::kPanelTileColumns;
+}
+
+// Elements of the packed matrix, padding included.
+MKVM_HOST_DEVICE inline uint64_t PackedElements(uint64_t rows,
+                                                uint64_t columns) {
+  return (rows + isa::kPanelRows - 1) / isa::kPanelRows *
+         TilesPerPanel(columns) * kTileElements;
+}
+
+// Index of element (row, column) in the packed matrix.
+MKVM_HOST_DEVICE inline uint64_t PackedIndex(uint64_t row, uint64_t column,
+                                             uint64_t columns) {
+  const uint64_t tile = row / isa::kPanelRows * TilesPerPanel(columns) +
+                        column / isa::kPanelTileColumns;
+  const uint32_t g = static_cast<uint32_t>(row % isa::kPanelRows);
+  const uint32_t c = static_cast<uint32_t>(column % isa::kPanelTileColumns);
+  const uint32_t half = c / 16;
+  const uint32_t q = c % 16 / 4;
+  const uint32_t e = c % 4;
+  return tile * kTileElements + (g * 4 + q) * 8 + (e / 2 * 2 + half) * 2 +
+         e % 2;
+}
+
+}  // namespace mkvm::ops
+
+#endif  // MKVM_OPS_PANEL_H_

@@ -1,0 +1,69 @@
+// Barriers inside a block: named barriers and mbarriers in shared memory.
+// Source: PTX ISA, "barrier", "mbarrier".
+#ifndef MKVM_OPS_PTX_BARRIER_CUH_
+#define MKVM_OPS_PTX_BARRIER_CUH_
+
+#include <cstdint>
+
+namespace mkvm::ptx {
+
+__device__ inline uint32_t SharedAddress(const void* pointer) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+// Waits for `threads` threads at named barrier `id` (1..15) and orders their
+// shared and global accesses before it against those after it.
+__device__ inline void SyncNamed(uint32_t id, uint32_t threads) {
+  asm volatile("barrier.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+__device__ inline void BarrierInit(uint64_t* barrier, uint32_t arrivals) {
+  asm volatile(
+      "mbarrier.init.shared.b64 [%0], %1;" ::"r"(SharedAddress(barrier)),
+      "r"(arrivals)
+      : "memory");
+}
+
+// Makes initialised barriers visible to the bulk copy engine.
+__device__ inline void FenceBarrierInit() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+}
+
+// Release at block scope; acquired by BarrierTestWait of the same phase.
+__device__ inline void BarrierArrive(uint64_t* barrier) {
+  asm volatile(
+      "{\n\t.reg .b64 state;\n\t"
+      "mbarrier.arrive.shared.b64 state, [%0];\n\t}" ::"r"(
+          SharedAddress(barrier))
+      : "memory");
+}
+
+// True once the phase of that parity has completed; acquires what its arrivals
+// released. May suspend the thread for a short, bounded time.
+__device__ inline bool BarrierTestWait(uint64_t* barrier, uint32_t parity) {
+  uint32_t done;
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n\t.reg .pred p;\n\t"
+      "mbarrier.try_wait.parity.shared.b64 p, [%1], %2;\n\t"
+      "selp.u32 %0, 1, 0, p;\n\t}"
+      : "=r"(done)
+      : "r"(SharedAddress(barrier)), "r"(parity)
+      : "memory");
+#else
+  asm volatile(
+      "{\n\t.reg .pred p;\n\t"
+      "mbarrier.test_wait.parity.shared.b64 p, [%1], %2;\n\t"
+      "selp.u32 %0, 1, 0, p;\n\t}"
+      : "=r"(done)
+      : "r"(SharedAddress(barrier)), "r"(parity)
+      : "memory");
+#endif
+  return done != 0;
+}
+
+}  // namespace mkvm::ptx
+
+#endif  // MKVM_OPS_PTX_BARRIER_CUH_

@@ -1,0 +1,64 @@
+// Asynchronous copies from global to shared memory that complete on an
+// mbarrier. Source: PTX ISA, "cp.async.bulk" (sm_90), "cp.async" (sm_80).
+#ifndef MKVM_OPS_PTX_COPY_CUH_
+#define MKVM_OPS_PTX_COPY_CUH_
+
+#include <cstdint>
+
+#include "ops/ptx/barrier.cuh"
+
+namespace mkvm::ptx {
+
+// The arrivals that one CopyToShared makes at its barrier: on sm_90 one by the
+// issuing lane, before that one per lane of the issuing warp.
+__host__ __device__ inline constexpr uint32_t CopyArrivals(int architecture) {
+  return architecture >= 900 ? 1 : 32;
+}
+
+// An L2 policy for data that is read once.
+__device__ inline uint64_t PolicyEvictFirst() {
+  uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+
+// Copies `bytes` from `source` to `destination` (shared memory) and completes
+// one phase of `barrier`, which was initialised with CopyArrivals arrivals.
+// Whole warp. REQUIRES: 16-byte alignment of both addresses and of bytes.
+__device__ inline void CopyToShared(void* destination, const void* source,
+                                    uint32_t bytes, uint64_t* barrier,
+                                    uint64_t policy) {
+  const uint32_t lane = threadIdx.x % 32;
+#if __CUDA_ARCH__ >= 900
+  if (lane != 0) return;
+  asm volatile(
+      "{\n\t.reg .b64 state;\n\t"
+      "mbarrier.arrive.expect_tx.shared.b64 state, [%0], %1;\n\t}" ::"r"(
+          SharedAddress(barrier)),
+      "r"(bytes)
+      : "memory");
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
+      ".L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
+          SharedAddress(destination)),
+      "l"(source), "r"(bytes), "r"(SharedAddress(barrier)), "l"(policy)
+      : "memory");
+#else
+  (void)policy;
+  const uint32_t target = SharedAddress(destination);
+  const char* from = static_cast<const char*>(source);
+  for (uint32_t i = lane * 16; i < bytes; i += 32 * 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target + i),
+                 "l"(from + i)
+                 : "memory");
+  }
+  // Each lane's copies complete, then its arrival happens.
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(
+                   SharedAddress(barrier))
+               : "memory");
+#endif
+}
+
+}  // namespace mkvm::ptx
+
+#endif  // MKVM_OPS_PTX_COPY_CUH_

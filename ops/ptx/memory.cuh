@@ -1,0 +1,117 @@
+// Global memory accesses, named by operation, ordering and scope.
+// Source: PTX ISA, "ld", "st", "red" and "Memory Consistency Model".
+#ifndef MKVM_OPS_PTX_MEMORY_CUH_
+#define MKVM_OPS_PTX_MEMORY_CUH_
+
+#include <cstdint>
+
+namespace mkvm::ptx {
+
+__device__ inline uint32_t LoadRelaxedGpu(const uint32_t* address) {
+  uint32_t value;
+  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];"
+               : "=r"(value)
+               : "l"(address)
+               : "memory");
+  return value;
+}
+
+__device__ inline uint64_t LoadRelaxedGpu(const uint64_t* address) {
+  uint64_t value;
+  asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];"
+               : "=l"(value)
+               : "l"(address)
+               : "memory");
+  return value;
+}
+
+// Four relaxed 32-bit loads in one instruction; each element is atomic by
+// itself, nothing more is assumed. REQUIRES: 16-byte alignment.
+__device__ inline uint4 LoadRelaxedGpu4(const uint32_t* address) {
+  uint4 v;
+  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(address)
+               : "memory");
+  return v;
+}
+
+__device__ inline uint32_t LoadAcquireGpu(const uint32_t* address) {
+  uint32_t value;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];"
+               : "=r"(value)
+               : "l"(address)
+               : "memory");
+  return value;
+}
+
+__device__ inline void StoreRelaxedGpu(uint32_t* address, uint32_t value) {
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(address), "r"(value)
+               : "memory");
+}
+
+__device__ inline void StoreRelaxedGpu(uint64_t* address, uint64_t value) {
+  asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(address), "l"(value)
+               : "memory");
+}
+
+// For words that the host polls in mapped memory.
+__device__ inline void StoreRelaxedSystem(uint64_t* address, uint64_t value) {
+  asm volatile("st.relaxed.sys.global.u64 [%0], %1;" ::"l"(address), "l"(value)
+               : "memory");
+}
+
+__device__ inline void FenceSystem() {
+  asm volatile("fence.acq_rel.sys;" ::: "memory");
+}
+
+// Orders everything this thread has seen or written before the addition.
+// Acquired by LoadAcquireGpu on the same counter.
+__device__ inline void AddReleaseGpu(uint32_t* address, uint32_t value) {
+  asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(address),
+               "r"(value)
+               : "memory");
+}
+
+// Orders nothing: a tick for the watchdog and the trace.
+__device__ inline void AddRelaxedGpu(uint32_t* address, uint32_t value) {
+  asm volatile("red.relaxed.gpu.global.add.u32 [%0], %1;" ::"l"(address),
+               "r"(value)
+               : "memory");
+}
+
+__device__ inline uint32_t ExchangeRelaxedGpu(uint32_t* address,
+                                              uint32_t value) {
+  uint32_t old;
+  asm volatile("atom.relaxed.gpu.global.exch.b32 %0, [%1], %2;"
+               : "=r"(old)
+               : "l"(address), "r"(value)
+               : "memory");
+  return old;
+}
+
+// Data that no one writes while the kernel runs.
+__device__ inline uint32_t LoadConstant(const uint32_t* address) {
+  uint32_t value;
+  asm("ld.global.nc.u32 %0, [%1];" : "=r"(value) : "l"(address));
+  return value;
+}
+
+__device__ inline uint2 LoadConstant2(const uint32_t* address) {
+  uint2 v;
+  asm("ld.global.nc.v2.u32 {%0, %1}, [%2];"
+      : "=r"(v.x), "=r"(v.y)
+      : "l"(address));
+  return v;
+}
+
+// Nanoseconds on a clock shared by all SMs; coarse (about 1 us).
+__device__ inline uint64_t GlobalTimerNs() {
+  uint64_t ns;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(ns));
+  return ns;
+}
+
+}  // namespace mkvm::ptx
+
+#endif  // MKVM_OPS_PTX_MEMORY_CUH_

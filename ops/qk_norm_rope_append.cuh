@@ -1,0 +1,52 @@
+// qk_norm_rope_append: q of one group normalised and rotated, k and v appended.
+#ifndef MKVM_OPS_QK_NORM_ROPE_APPEND_CUH_
+#define MKVM_OPS_QK_NORM_ROPE_APPEND_CUH_
+
+#include "ops/device_context.cuh"
+#include "ops/kv_cache.cuh"
+
+namespace mkvm::ops {
+
+__device__ inline void DeviceQkNormRopeAppend(
+    const isa::QkNormRopeAppendOperands& op,
+    const QkNormRopeAppendAddresses& at, DeviceContext& context) {
+  if (!CheckRoom(context, op.k_cache, op.rope, op.splits)) return;
+  const isa::Instruction& instruction = *context.instruction;
+  const uint64_t kv_begin = uint64_t{op.kv_head} * op.head_dim;
+  const uint64_t q_begin = kv_begin * op.group;
+  const QkvHeads in = {
+      .q = static_cast<const uint32_t*>(at.q) + q_begin,
+      .k = static_cast<const uint32_t*>(at.k) + kv_begin,
+      .v = static_cast<const uint32_t*>(at.v) + kv_begin,
+      .poll_q = instruction.OperandIsPolled(0),
+      .poll_k = instruction.OperandIsPolled(1),
+      .poll_v = instruction.OperandIsPolled(2),
+      .q_buffer = op.q,
+      .k_buffer = op.k,
+      .v_buffer = op.v,
+      .q_norm = static_cast<const uint16_t*>(at.q_norm),
+      .k_norm = static_cast<const uint16_t*>(at.k_norm),
+      .rope_row =
+          static_cast<const float*>(at.rope) + context.position * op.head_dim,
+      .group = op.group,
+      .head_dim = op.head_dim,
+      .eps = op.eps,
+  };
+  const SplitPlace place = PlaceOf(context.position, op.block, op.splits);
+  const uint64_t capacity = context.buffers[op.k_cache].shape[1];
+  const uint64_t slot =
+      ((uint64_t{op.kv_head} * op.splits + place.split) * capacity +
+       place.slot) *
+      op.head_dim;
+  NormRopeAppend(context, in, true, static_cast<uint16_t*>(at.k_cache) + slot,
+                 static_cast<uint16_t*>(at.v_cache) + slot,
+                 [&](uint32_t head, uint32_t i, float value) {
+                   context.Store(at.q_out,
+                                 q_begin + uint64_t{head} * op.head_dim + i,
+                                 value);
+                 });
+}
+
+}  // namespace mkvm::ops
+
+#endif  // MKVM_OPS_QK_NORM_ROPE_APPEND_CUH_

@@ -1,0 +1,71 @@
+// Sums and arg-maxima over a warp and over the compute threads of a block, in
+// an order that depends on nothing but the thread.
+#ifndef MKVM_OPS_REDUCE_CUH_
+#define MKVM_OPS_REDUCE_CUH_
+
+#include "ops/device_context.cuh"
+
+namespace mkvm::ops {
+
+// The sum over the warp, in every lane.
+__device__ inline float WarpSum(float value) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) {
+    value += __shfl_xor_sync(0xffffffffu, value, offset);
+  }
+  return value;
+}
+
+// The sum over the compute threads, in every one of them. Uses `squares` in
+// turn, like a gemv.
+__device__ inline float BlockSum(DeviceContext& context, float value) {
+  value = WarpSum(value);
+  float* sums = context.shared->squares[context.partials_copy];
+  context.partials_copy ^= 1;
+  if (context.lane() == 0) sums[context.warp()] = value;
+  // The warps' sums are written before any is read.
+  context.Barrier();
+  float total = 0;
+  for (uint32_t w = 0; w < kComputeWarps; ++w) total += sums[w];
+  return total;
+}
+
+struct Best {
+  float score;
+  uint32_t row;
+};
+
+__device__ inline Best BetterOf(const Best& a, const Best& b) {
+  return isa::RanksBefore(b.score, b.row, a.score, a.row) ? b : a;
+}
+
+// The best over the compute threads, in thread 0. Threads without a candidate
+// pass {-inf, 0xffffffff}, which ranks last.
+__device__ inline Best BlockBest(DeviceContext& context, Best best) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) {
+    Best other;
+    other.score = __shfl_xor_sync(0xffffffffu, best.score, offset);
+    other.row = __shfl_xor_sync(0xffffffffu, best.row, offset);
+    best = BetterOf(best, other);
+  }
+  float* scores = context.shared->scratch;
+  uint32_t* rows = reinterpret_cast<uint32_t*>(scores + kComputeWarps);
+  if (context.lane() == 0) {
+    scores[context.warp()] = best.score;
+    rows[context.warp()] = best.row;
+  }
+  // The warps' bests are written before thread 0 reads them. Scratch is free
+  // again after the interpreter's barrier at the end of the instruction.
+  context.Barrier();
+  if (context.thread() == 0) {
+    for (uint32_t w = 1; w < kComputeWarps; ++w) {
+      best = BetterOf(best, {scores[w], rows[w]});
+    }
+  }
+  return best;
+}
+
+}  // namespace mkvm::ops
+
+#endif  // MKVM_OPS_REDUCE_CUH_

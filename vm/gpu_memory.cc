@@ -1,0 +1,197 @@
+#include "vm/gpu_memory.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "ops/panel.h"
+#include "vm/bind.h"
+#include "vm/launch.h"
+
+namespace mkvm::vm {
+namespace {
+
+constexpr uint64_t kAlignment = 256;
+// One half of the staging memory. Large enough for full PCIe speed, small
+// enough that packing one half hides behind copying the other.
+constexpr uint64_t kStagingBytes = 32 << 20;
+
+bool IsPacked(const isa::Buffer& buffer) {
+  return buffer.layout == isa::Layout::kPanels && buffer.shape.size() == 2;
+}
+
+uint64_t StoredElements(const isa::Buffer& buffer) {
+  return IsPacked(buffer)
+             ? ops::PackedElements(buffer.shape[0], buffer.shape[1])
+             : isa::NumElements(buffer);
+}
+
+// Padded: vector loads of the last elements stay inside.
+uint64_t StoredBytes(const isa::Buffer& buffer) {
+  const uint64_t bytes = StoredElements(buffer) * isa::SizeOf(buffer.dtype);
+  return (bytes + 2 * kAlignment - 1) / kAlignment * kAlignment;
+}
+
+absl::Status CheckFits(uint64_t bytes) {
+  size_t free_bytes = 0, total_bytes = 0;
+  const absl::Status status = CudaStatus(
+      cudaMemGetInfo(&free_bytes, &total_bytes), "asking for free memory");
+  if (!status.ok()) return status;
+  const uint64_t needed = bytes + 2 * kStagingBytes + (64 << 20);
+  if (needed <= free_bytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrFormat(
+      "the program needs %.2f GB of GPU memory, %.2f GB of %.2f GB are free; "
+      "compile with a smaller --max_context or use a smaller model",
+      needed * 1e-9, free_bytes * 1e-9, total_bytes * 1e-9));
+}
+
+}  // namespace
+
+absl::StatusOr<GpuMemory> GpuMemory::Create(const isa::Program& program) {
+  GpuMemory memory;
+  std::vector<uint64_t> offsets(program.buffers.size());
+  // Activations first, so that one memset clears them.
+  for (const bool activations : {true, false}) {
+    for (size_t i = 0; i < program.buffers.size(); ++i) {
+      const isa::Buffer& buffer = program.buffers[i];
+      const bool is_activation = buffer.kind == isa::BufferKind::kActivation;
+      if (is_activation != activations) continue;
+      offsets[i] = memory.bytes_;
+      memory.bytes_ += StoredBytes(buffer);
+    }
+    if (activations) memory.activation_bytes_ = memory.bytes_;
+  }
+  absl::Status status = CheckFits(memory.bytes_);
+  if (!status.ok()) return status;
+  absl::StatusOr<DevicePointer<char>> arena =
+      AllocateDevice<char>(std::max<uint64_t>(memory.bytes_, 1), "buffers");
+  if (!arena.ok()) return arena.status();
+  memory.arena_ = *std::move(arena);
+  status = CudaStatus(cudaMemset(memory.arena_.get(), 0, memory.bytes_),
+                      "clearing buffers");
+  if (!status.ok()) return status;
+  for (size_t i = 0; i < program.buffers.size(); ++i) {
+    const isa::Buffer& buffer = program.buffers[i];
+    ops::DeviceBuffer entry = {};
+    entry.data = memory.arena_.get() + offsets[i];
+    entry.is_panels = IsPacked(buffer);
+    entry.is_f24 = buffer.dtype == isa::DType::kF24;
+    std::copy_n(buffer.shape.begin(), std::min<size_t>(buffer.shape.size(), 4),
+                entry.shape);
+    memory.buffers_.push_back(entry);
+  }
+  absl::StatusOr<DevicePointer<ops::DeviceBuffer>> table =
+      AllocateDevice<ops::DeviceBuffer>(
+          std::max<size_t>(memory.buffers_.size(), 1), "buffer table");
+  if (!table.ok()) return table.status();
+  memory.table_ = *std::move(table);
+  status =
+      CudaStatus(cudaMemcpy(memory.table_.get(), memory.buffers_.data(),
+                            memory.buffers_.size() * sizeof(ops::DeviceBuffer),
+                            cudaMemcpyHostToDevice),
+                 "writing the buffer table");
+  if (!status.ok()) return status;
+  absl::StatusOr<PinnedPointer<char>> pinned =
+      AllocatePinned<char>(2 * kStagingBytes, "staging memory");
+  if (!pinned.ok()) return pinned.status();
+  memory.pinned_ = *std::move(pinned);
+  absl::StatusOr<DevicePointer<char>> staging =
+      AllocateDevice<char>(2 * kStagingBytes, "staging memory");
+  if (!staging.ok()) return staging.status();
+  memory.staging_ = *std::move(staging);
+  return memory;
+}
+
+absl::Status GpuMemory::Upload(const isa::Program& program, uint32_t id,
+                               const HostTensor& tensor) {
+  return UploadRows(program.buffers[id], buffers_[id], tensor);
+}
+
+absl::Status GpuMemory::UploadRows(const isa::Buffer& buffer,
+                                   const ops::DeviceBuffer& to,
+                                   const HostTensor& tensor) {
+  const bool packed = IsPacked(buffer);
+  const uint64_t element_bytes = isa::SizeOf(buffer.dtype);
+  const uint64_t columns = packed ? buffer.shape[1] : 1;
+  const uint64_t rows = isa::NumElements(buffer) / columns;
+  const uint64_t row_bytes = columns * element_bytes;
+  uint64_t rows_at_once = kStagingBytes / row_bytes;
+  if (packed) rows_at_once -= rows_at_once % isa::kPanelRows;
+  if (rows_at_once == 0) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "buffer %s has rows of %d bytes; panels take up to %d", buffer.name,
+        row_bytes, kStagingBytes / isa::kPanelRows));
+  }
+  absl::Status status;
+  for (uint64_t row = 0, half = 0; row < rows; row += rows_at_once, half ^= 1) {
+    const uint64_t count = std::min(rows_at_once, rows - row);
+    char* const host = pinned_.get() + half * kStagingBytes;
+    char* const device = staging_.get() + half * kStagingBytes;
+    // The half's previous copy and packing are done once at most one later
+    // piece is under way; the default stream is in order, so wait for all.
+    if (row >= 2 * rows_at_once || row == 0) {
+      status = CudaStatus(cudaStreamSynchronize(nullptr), "loading weights");
+      if (!status.ok()) return status;
+    }
+    ConvertElements(tensor, buffer.dtype, row * columns, count * columns, host);
+    char* const target =
+        packed ? device : static_cast<char*>(to.data) + row * row_bytes;
+    status = CudaStatus(cudaMemcpyAsync(target, host, count * row_bytes,
+                                        cudaMemcpyHostToDevice, nullptr),
+                        "loading weights");
+    if (!status.ok()) return status;
+    if (packed) {
+      status = CudaStatus(
+          LaunchPack(reinterpret_cast<const uint16_t*>(device), row, count,
+                     columns, static_cast<uint16_t*>(to.data), nullptr),
+          "packing weights");
+      if (!status.ok()) return status;
+    }
+  }
+  // The caller may change or free the tensor, and the staging memory is free
+  // for the next one.
+  return CudaStatus(cudaStreamSynchronize(nullptr), "loading weights");
+}
+
+absl::Status GpuMemory::Download(const isa::Program& program, uint32_t id,
+                                 absl::Span<char> out) {
+  const isa::Buffer& buffer = program.buffers[id];
+  const uint64_t element_bytes = isa::SizeOf(buffer.dtype);
+  if (IsPacked(buffer)) {
+    std::vector<uint16_t> stored(StoredElements(buffer));
+    const absl::Status status = CudaStatus(
+        cudaMemcpy(stored.data(), buffers_[id].data,
+                   stored.size() * sizeof(uint16_t), cudaMemcpyDeviceToHost),
+        "reading a buffer");
+    if (!status.ok()) return status;
+    const uint64_t columns = buffer.shape[1];
+    for (uint64_t i = 0; i < isa::NumElements(buffer); ++i) {
+      const uint16_t value =
+          stored[ops::PackedIndex(i / columns, i % columns, columns)];
+      std::memcpy(out.data() + i * sizeof(value), &value, sizeof(value));
+    }
+    return absl::OkStatus();
+  }
+  const uint64_t bytes = isa::NumElements(buffer) * element_bytes;
+  const absl::Status status = CudaStatus(
+      cudaMemcpy(out.data(), buffers_[id].data, bytes, cudaMemcpyDeviceToHost),
+      "reading a buffer");
+  if (!status.ok()) return status;
+  // The tag is the low byte of an f24 word, byte 4 of a ranked word.
+  const bool is_f24 = buffer.dtype == isa::DType::kF24;
+  const bool is_ranked = buffer.dtype == isa::DType::kRanked;
+  if (is_f24 || is_ranked) {
+    for (uint64_t i = is_f24 ? 0 : 4; i < bytes; i += element_bytes) {
+      out[i] = 0;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GpuMemory::ClearActivations(cudaStream_t stream) {
+  return CudaStatus(cudaMemsetAsync(arena_.get(), 0, activation_bytes_, stream),
+                    "clearing activations");
+}
+
+}  // namespace mkvm::vm

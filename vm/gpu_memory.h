@@ -1,0 +1,55 @@
+// The buffers of a program in one GPU's memory.
+#ifndef MKVM_VM_GPU_MEMORY_H_
+#define MKVM_VM_GPU_MEMORY_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "isa/program.h"
+#include "ops/device_buffer.h"
+#include "vm/cuda_memory.h"
+#include "vm/machine.h"
+
+namespace mkvm::vm {
+
+class GpuMemory {
+ public:
+  // Allocates and zeroes. ResourceExhausted, with the sizes and the mend, when
+  // the buffers don't fit.
+  static absl::StatusOr<GpuMemory> Create(const isa::Program& program);
+
+  // Copies a whole tensor in, converted and packed as the buffer wants it.
+  // REQUIRES: FindBindable(program, ..., tensor) gave `id`.
+  absl::Status Upload(const isa::Program& program, uint32_t id,
+                      const HostTensor& tensor);
+  // Copies a whole buffer out, unpacked and without tags.
+  absl::Status Download(const isa::Program& program, uint32_t id,
+                        absl::Span<char> out);
+  // Zeroes every activation, so that no tag of an earlier launch is seen.
+  absl::Status ClearActivations(cudaStream_t stream);
+
+  const ops::DeviceBuffer* device_table() const { return table_.get(); }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  // Uploads `rows` rows at a time through page-locked memory.
+  absl::Status UploadRows(const isa::Buffer& buffer,
+                          const ops::DeviceBuffer& to,
+                          const HostTensor& tensor);
+
+  DevicePointer<char> arena_;
+  DevicePointer<ops::DeviceBuffer> table_;
+  std::vector<ops::DeviceBuffer> buffers_;
+  uint64_t bytes_ = 0;
+  uint64_t activation_bytes_ = 0;  // at the head of the arena
+  // Page-locked staging, two halves used in turn, and the device's own.
+  PinnedPointer<char> pinned_;
+  DevicePointer<char> staging_;
+};
+
+}  // namespace mkvm::vm
+
+#endif  // MKVM_VM_GPU_MEMORY_H_

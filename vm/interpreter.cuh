@@ -1,0 +1,335 @@
+// The persistent interpreter: one block is one worker.
+//
+//   warps 0..7   compute: wait, run the op body, signal
+//   warp 8       load: streams the weights of coming instructions into stages
+//   warp 9       fetch: brings instructions and their addresses to slots
+//
+// All three walk the same queue; the loader and the fetcher run ahead as far
+// as stages and slots allow, also across passes, because weights depend on
+// nothing. docs/memory_model.md argues every edge.
+#ifndef MKVM_VM_INTERPRETER_CUH_
+#define MKVM_VM_INTERPRETER_CUH_
+
+#include <cstdint>
+
+#include "ops/add.cuh"
+#include "ops/advance.cuh"
+#include "ops/argmax.cuh"
+#include "ops/attention.cuh"
+#include "ops/attention_merge.cuh"
+#include "ops/embed.cuh"
+#include "ops/gemv.cuh"
+#include "ops/halt.cuh"
+#include "ops/nop.cuh"
+#include "ops/qk_norm_rope_append.cuh"
+#include "ops/rms_norm.cuh"
+#include "ops/silu_mul.cuh"
+#include "vm/launch.h"
+
+namespace mkvm::vm {
+
+inline constexpr uint32_t kLoadWarp = ops::kComputeWarps;
+inline constexpr uint32_t kFetchWarp = ops::kComputeWarps + 1;
+inline constexpr uint32_t kBlockThreads = 32 * (ops::kComputeWarps + 2);
+
+// The place in the queue: which slot comes next, in which pass.
+struct Cursor {
+  uint32_t begin, length;  // of the queue, in `code`
+  uint32_t pc = 0;
+  uint32_t pass = 0;
+  uint32_t slot = 0;
+  uint32_t slot_parity = 0;
+
+  __device__ void Next() {
+    if (++slot == ops::kInstructionSlots) {
+      slot = 0;
+      slot_parity ^= 1;
+    }
+    if (++pc == length) {
+      pc = 0;
+      ++pass;
+    }
+  }
+};
+
+__device__ inline bool ShouldLeave(const ops::SharedMemory* shared) {
+  return *static_cast<const volatile uint32_t*>(&shared->leave) != 0;
+}
+
+// Bit i: operand i of the opcode is a buffer.
+__device__ inline uint32_t BufferOperands(uint32_t opcode) {
+  switch (static_cast<isa::Opcode>(opcode)) {
+#define MKVM_OP(code, Name, name, synopsis) \
+  case isa::Opcode::k##Name: {              \
+    uint32_t mask = 0;                      \
+    [[maybe_unused]] uint32_t bit = 1;
+#define MKVM_READ(f, d, s, b, c) \
+  mask |= bit;                   \
+  bit <<= 1;
+#define MKVM_OPT_READ MKVM_READ
+#define MKVM_WEIGHT MKVM_READ
+#define MKVM_OPT_WEIGHT MKVM_READ
+#define MKVM_WRITE MKVM_READ
+#define MKVM_OPT_WRITE MKVM_READ
+#define MKVM_UPDATE MKVM_READ
+#define MKVM_U32(f, d) bit <<= 1;
+#define MKVM_F32(f, d) bit <<= 1;
+#define MKVM_ENUM(f, T, d) bit <<= 1;
+#define MKVM_END(Name) \
+  return mask;         \
+  }
+#include "isa/opcodes.def"
+  }
+  return 0;
+}
+
+// Loader and fetcher wait for a phase of a block barrier until the compute
+// warps have left, whose own spins are bounded; false when they have.
+__device__ inline bool WaitPhase(uint64_t* barrier, uint32_t parity,
+                                 const ops::SharedMemory* shared) {
+  while (!ptx::BarrierTestWait(barrier, parity)) {
+    if (ShouldLeave(shared)) return false;
+  }
+  return true;
+}
+
+// ---- fetch -----------------------------------------------------------------
+
+// Word `lane` of an instruction is operand word lane - kFirstOperandWord.
+inline constexpr uint32_t kFirstOperandWord =
+    offsetof(isa::Instruction, operands) / 4;
+inline constexpr uint32_t kFirstWaitWord =
+    offsetof(isa::Instruction, waits) / 4;
+static_assert(sizeof(isa::Instruction) == 32 * 4);
+
+// Lane l brings word l, and what belongs to it: the address of a buffer
+// operand, the counter value of a wait.
+__device__ inline void FillSlot(const LaunchArguments& arguments,
+                                const isa::Instruction* instruction,
+                                uint32_t pass, ops::InstructionSlot& slot) {
+  const uint32_t lane = threadIdx.x % 32;
+  const uint32_t word =
+      ptx::LoadConstant(reinterpret_cast<const uint32_t*>(instruction) + lane);
+  reinterpret_cast<uint32_t*>(&slot.instruction)[lane] = word;
+  const uint32_t opcode = __shfl_sync(0xffffffffu, word, 0) & 0xffffu;
+  const uint32_t counts = __shfl_sync(0xffffffffu, word, 1);
+  const uint32_t num_waits = counts & 0xffu;
+  const uint32_t lags = counts >> 8 & 0xffu;
+  const uint32_t threshold = __shfl_down_sync(0xffffffffu, word, 1);
+  if (lane >= kFirstOperandWord) {
+    const uint32_t operand = lane - kFirstOperandWord;
+    const bool given =
+        (BufferOperands(opcode) >> operand & 1) != 0 && word != isa::kNoBuffer;
+    slot.addresses[operand] = given ? arguments.buffers[word].data : nullptr;
+  } else if (lane >= kFirstWaitWord && (lane - kFirstWaitWord) % 2 == 0) {
+    const uint32_t wait = (lane - kFirstWaitWord) / 2;
+    const uint32_t lag = lags >> wait & 1;
+    slot.wanted[wait] =
+        wait < num_waits && pass >= lag
+            ? (pass - lag) * arguments.producers[word] + threshold
+            : 0;
+  }
+}
+
+__device__ inline void FetchLoop(const LaunchArguments& arguments,
+                                 const ops::DeviceContext& context,
+                                 Cursor cursor) {
+  ops::SharedMemory* shared = context.shared;
+  while (cursor.pass < arguments.max_passes) {
+    // The slot's previous instruction is done (first round: at once).
+    if (!WaitPhase(&shared->slot_empty[cursor.slot], cursor.slot_parity ^ 1,
+                   shared)) {
+      return;
+    }
+    FillSlot(arguments, arguments.code + cursor.begin + cursor.pc, cursor.pass,
+             shared->slots[cursor.slot]);
+    // The lanes' words are in the slot before it is announced.
+    __syncwarp();
+    if (context.lane() == 0) {
+      ptx::BarrierArrive(&shared->slot_full[cursor.slot]);
+    }
+    cursor.Next();
+  }
+}
+
+// ---- load ------------------------------------------------------------------
+
+__device__ inline void LoadLoop(const LaunchArguments& arguments,
+                                const ops::DeviceContext& context,
+                                Cursor cursor, char* stages) {
+  ops::SharedMemory* shared = context.shared;
+  const uint64_t policy = ptx::PolicyEvictFirst();
+  uint32_t stage = 0, parity = 0;
+  uint64_t issued = 0;
+  bool running = true;
+  auto issue = [&](const char* source, uint32_t bytes) {
+    // The stage's previous contents have been read (first round: at once).
+    running = WaitPhase(&shared->stage_empty[stage], parity ^ 1, shared);
+    if (!running) return false;
+    __syncwarp();
+    ptx::CopyToShared(stages + stage * isa::kStageBytes, source, bytes,
+                      &shared->stage_full[stage], policy);
+    ++issued;
+    if (++stage == arguments.num_stages) {
+      stage = 0;
+      parity ^= 1;
+    }
+    return true;
+  };
+  while (running && cursor.pass < arguments.max_passes) {
+    if (!WaitPhase(&shared->slot_full[cursor.slot], cursor.slot_parity,
+                   shared)) {
+      break;
+    }
+    const ops::InstructionSlot& slot = shared->slots[cursor.slot];
+    if (slot.instruction.opcode == static_cast<uint16_t>(isa::Opcode::kGemv)) {
+      ops::ForEachGemvStage(
+          *reinterpret_cast<const isa::GemvOperands*>(
+              slot.instruction.operands),
+          *reinterpret_cast<const ops::GemvAddresses*>(slot.addresses), issue);
+    }
+    __syncwarp();
+    if (context.lane() == 0) {
+      ptx::BarrierArrive(&shared->slot_empty[cursor.slot]);
+    }
+    cursor.Next();
+  }
+  // Copies under way write to this block's memory: they land before it leaves
+  // (the copy engine needs nobody's help, so this ends). Walk back over the
+  // stages of the last round.
+  const uint64_t pending =
+      issued < arguments.num_stages ? issued : arguments.num_stages;
+  for (uint64_t i = 0; i < pending; ++i) {
+    if (stage == 0) {
+      stage = arguments.num_stages;
+      parity ^= 1;
+    }
+    --stage;
+    while (!ptx::BarrierTestWait(&shared->stage_full[stage], parity)) {
+    }
+  }
+}
+
+// ---- compute ---------------------------------------------------------------
+
+__device__ inline void WaitForSlot(const ops::DeviceContext& context,
+                                   const Cursor& cursor) {
+  ops::Spin spin(context);
+  while (!ptx::BarrierTestWait(&context.shared->slot_full[cursor.slot],
+                               cursor.slot_parity)) {
+    if (spin.Expired()) {
+      *static_cast<volatile uint32_t*>(&context.shared->faulty) = 1;
+      return;
+    }
+  }
+}
+
+// Lane i of warp 0 waits for counter i. The barrier that follows hands what was
+// acquired to the other threads.
+__device__ inline void WaitForCounters(const LaunchArguments& arguments,
+                                       const ops::InstructionSlot& slot,
+                                       const ops::DeviceContext& context) {
+  const isa::Instruction& instruction = slot.instruction;
+  const uint32_t untagged =
+      ((1u << instruction.num_waits) - 1) & ~uint32_t{instruction.tagged};
+  if (untagged == 0) return;
+  const uint32_t i = context.thread();
+  if (i < isa::kMaxWaits && (untagged >> i & 1) != 0) {
+    const uint32_t* counter =
+        arguments.counters +
+        uint64_t{instruction.waits[i].counter} * kCounterStride;
+    const uint32_t wanted = slot.wanted[i];
+    ops::Spin spin(context);
+    uint32_t seen = ptx::LoadAcquireGpu(counter);
+    while (static_cast<int32_t>(seen - wanted) < 0) {
+      if (spin.Expired()) {
+        if (spin.timed_out()) {
+          context.Raise(ops::FaultKind::kCounterTimeout,
+                        instruction.waits[i].counter, seen, wanted);
+        }
+        context.shared->faulty = 1;
+        break;
+      }
+      seen = ptx::LoadAcquireGpu(counter);
+    }
+  }
+  context.Barrier();
+}
+
+__device__ inline void RunBody(const ops::InstructionSlot& slot,
+                               ops::DeviceContext& context) {
+  switch (static_cast<isa::Opcode>(slot.instruction.opcode)) {
+#define MKVM_OP(code, Name, name, synopsis)                             \
+  case isa::Opcode::k##Name:                                            \
+    ops::Device##Name(                                                  \
+        *reinterpret_cast<const isa::Name##Operands*>(                  \
+            slot.instruction.operands),                                 \
+        *reinterpret_cast<const ops::Name##Addresses*>(slot.addresses), \
+        context);                                                       \
+    return;
+#include "isa/opcodes.def"
+  }
+  if (context.thread() == 0) {
+    context.Raise(ops::FaultKind::kBadOpcode, 0, slot.instruction.opcode, 0);
+  }
+}
+
+// After the barrier that follows the body: the block's writes come before the
+// signal, by that barrier and, for a release, by cumulativity.
+__device__ inline void Signal(const LaunchArguments& arguments,
+                              const isa::Instruction& instruction) {
+  if (instruction.signal == isa::kNoCounter) return;
+  uint32_t* counter =
+      arguments.counters + uint64_t{instruction.signal} * kCounterStride;
+  if (instruction.flags & isa::kFlagRelease) {
+    ptx::AddReleaseGpu(counter, 1);
+  } else {
+    ptx::AddRelaxedGpu(counter, 1);
+  }
+}
+
+__device__ inline void ComputeLoop(const LaunchArguments& arguments,
+                                   ops::DeviceContext& context, Cursor cursor) {
+  ops::SharedMemory* shared = context.shared;
+  while (true) {
+    const ops::InstructionSlot& slot = shared->slots[cursor.slot];
+    WaitForSlot(context, cursor);
+    context.instruction = &slot.instruction;
+    context.pc = cursor.pc;
+    context.pass = cursor.pass;
+    context.tag = isa::TagOfPass(cursor.pass);
+    context.position = arguments.first_position + cursor.pass;
+    WaitForCounters(arguments, slot, context);
+    RunBody(slot, context);
+    // The body's writes, to memory and to shared memory, come before what
+    // follows in any thread of the block.
+    context.Barrier();
+    const bool faulty =
+        *static_cast<const volatile uint32_t*>(&shared->faulty) != 0;
+    const bool halts =
+        slot.instruction.opcode == static_cast<uint16_t>(isa::Opcode::kHalt);
+    const bool last =
+        halts && (*static_cast<const volatile uint32_t*>(&shared->stop) != 0 ||
+                  cursor.pass + 1 == arguments.max_passes);
+    if (context.thread() == 0 && !faulty) {
+      Signal(arguments, slot.instruction);
+      if (halts && blockIdx.x == 0) {
+        ptx::StoreRelaxedSystem(arguments.passes, cursor.pass + 1);
+      }
+    }
+    // All threads have read the slot and the flags before they may change.
+    context.Barrier();
+    if (context.thread() == 0) {
+      if (last || faulty) {
+        *static_cast<volatile uint32_t*>(&shared->leave) = 1;
+      }
+      ptx::BarrierArrive(&shared->slot_empty[cursor.slot]);
+    }
+    if (last || faulty) return;
+    cursor.Next();
+  }
+}
+
+}  // namespace mkvm::vm
+
+#endif  // MKVM_VM_INTERPRETER_CUH_
