@@ -189,8 +189,7 @@ std::string InfoJson(const ProgramInfo& info) {
     }
   }
   return json.dump(2, ' ', false,
-                   nlohmann::ordered_json::error_handler_t::replace) +
-         "\n";
+                   nlohmann::ordered_json::error_handler_t::replace);
 }
 
 }  // namespace mkvm::scheduler

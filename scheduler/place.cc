@@ -62,10 +62,11 @@ class Placer {
   }
 
   // Workers by load, the least first: streamed bytes, or the number of tiles
-  // that stream nothing.
-  std::vector<uint32_t> WorkersByLoad(bool streams) const {
+  // that stream nothing. In order when each gets one of the latter anyway.
+  std::vector<uint32_t> WorkersByLoad(bool streams, size_t shares) const {
     std::vector<uint32_t> order(tiles_.workers);
     std::iota(order.begin(), order.end(), 0u);
+    if (!streams && shares == order.size()) return order;
     const std::vector<uint64_t>& load =
         streams ? result_.streamed_bytes : small_tiles_;
     std::stable_sort(order.begin(), order.end(),
@@ -84,7 +85,7 @@ class Placer {
         by_size.begin(), by_size.end(),
         [&](uint32_t a, uint32_t b) { return bytes[a] > bytes[b]; });
     const std::vector<uint32_t> workers =
-        WorkersByLoad(tile(begin).streamed_bytes > 0);
+        WorkersByLoad(tile(begin).streamed_bytes > 0, bytes.size());
     std::vector<uint32_t> worker_of_share(bytes.size());
     for (size_t rank = 0; rank < by_size.size(); ++rank) {
       worker_of_share[by_size[rank]] = workers[rank];

@@ -1,0 +1,225 @@
+// Compiled programs on the CPU machine, against an oracle that knows nothing of
+// programs, and against each other.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "model/weights.h"
+#include "tests/scheduler/naive_qwen3.h"
+#include "tests/scheduler/testing.h"
+#include "vm/cpu_machine.h"
+
+namespace mkvm::scheduler {
+namespace {
+
+const std::vector<int32_t> kTokens = {17, 202, 0,  5,  99, 17, 17, 64, 131,
+                                      8,  150, 77, 31, 30, 29, 2,  1,  111};
+
+// Binds everything that a decode program needs.
+absl::Status BindAll(vm::Machine& machine, model::Weights& weights,
+                     const std::vector<float>& rope,
+                     const std::vector<int32_t>& prompt, int32_t end) {
+  for (const std::string& name : weights.names()) {
+    const absl::StatusOr<model::Tensor> tensor = weights.Get(name);
+    if (!tensor.ok()) return tensor.status();
+    const isa::DType dtype = tensor->type == model::TensorType::kBf16
+                                 ? isa::DType::kBf16
+                                 : isa::DType::kF32;
+    absl::Status status =
+        machine.Bind(name, {dtype, tensor->shape, tensor->data});
+    if (!status.ok()) return status;
+  }
+  const auto bind = [&](const char* name, isa::DType dtype, const void* data) {
+    const isa::Buffer* buffer = BufferNamed(machine.program(), name);
+    return machine.Bind(name, {dtype, buffer->shape, data});
+  };
+  std::vector<int32_t> tokens(
+      isa::NumElements(*BufferNamed(machine.program(), "tokens")), 0);
+  std::copy(prompt.begin(), prompt.end(), tokens.begin());
+  const int32_t run[2] = {static_cast<int32_t>(prompt.size()), end};
+  const int32_t eos[8] = {-1, -1, -1, -1, -1, -1, -1, -1};
+  absl::Status status = bind("rope.cos_sin", isa::DType::kF32, rope.data());
+  if (status.ok()) status = bind("tokens", isa::DType::kI32, tokens.data());
+  if (status.ok()) status = bind("run", isa::DType::kI32, run);
+  if (status.ok()) status = bind("eos", isa::DType::kI32, eos);
+  return status;
+}
+
+using Logits = std::vector<std::vector<double>>;  // per position
+
+struct Setup {
+  uint32_t workers = 3;
+  CompileOptions options;
+  vm::CpuMachineOptions machine;
+  bool panels = true;
+  bool tagged = true;
+};
+
+// Teacher-forced logits of kTokens.
+Logits Score(const model::Config& config, model::Weights& weights,
+             Setup setup) {
+  setup.options.logits = true;
+  Target target = TestTarget(setup.workers, setup.panels);
+  target.tagged = setup.tagged;
+  absl::StatusOr<std::unique_ptr<vm::Machine>> machine = vm::CreateCpuMachine(
+      MustCompile(config, target, setup.options), setup.machine);
+  EXPECT_TRUE(machine.ok()) << machine.status();
+  if (!machine.ok()) return {};
+  const std::vector<float> rope =
+      model::RopeTable(config, config.max_positions);
+  const absl::Status bound =
+      BindAll(**machine, weights, rope, kTokens,
+              static_cast<int32_t>(config.max_positions));
+  EXPECT_TRUE(bound.ok()) << bound;
+  Logits all;
+  std::vector<float> logits(config.vocab_size);
+  for (size_t p = 0; p < kTokens.size(); ++p) {
+    vm::RunOptions run;
+    run.first_position = static_cast<int64_t>(p);
+    const absl::StatusOr<vm::RunResult> result = (*machine)->Run(run);
+    EXPECT_TRUE(result.ok()) << result.status();
+    if (!result.ok()) return {};
+    const absl::Status read = (*machine)->Read(
+        "logits", absl::MakeSpan(reinterpret_cast<char*>(logits.data()),
+                                 logits.size() * sizeof(float)));
+    EXPECT_TRUE(read.ok()) << read;
+    all.emplace_back(logits.begin(), logits.end());
+  }
+  return all;
+}
+
+// The largest difference, as a share of the largest logit of its position.
+double Difference(const Logits& a, const Logits& b) {
+  EXPECT_EQ(a.size(), kTokens.size());
+  EXPECT_EQ(b.size(), kTokens.size());
+  if (a.size() != b.size()) return INFINITY;
+  double worst = 0;
+  for (size_t p = 0; p < a.size(); ++p) {
+    double scale = 0;
+    double difference = 0;
+    for (size_t i = 0; i < a[p].size(); ++i) {
+      if (std::isnan(a[p][i]) || std::isnan(b[p][i])) return INFINITY;
+      scale = std::max(scale, std::abs(b[p][i]));
+      difference = std::max(difference, std::abs(a[p][i] - b[p][i]));
+    }
+    worst = std::max(worst, difference / scale);
+  }
+  return worst;
+}
+
+class EndToEndTest : public ::testing::TestWithParam<bool> {
+ protected:
+  EndToEndTest() : config_(OddConfig()) {
+    config_.tie_word_embeddings = GetParam();
+    weights_ = model::MakeSynthetic(config_, 7);
+  }
+
+  Logits Score(const Setup& setup) {
+    return scheduler::Score(config_, *weights_, setup);
+  }
+
+  model::Config config_;
+  std::unique_ptr<model::Weights> weights_;
+};
+
+// The cache holds bf16: 2^-9 of each key and value.
+constexpr double kOracleTolerance = 5e-3;
+constexpr double kVariantTolerance = 2e-3;
+
+TEST_P(EndToEndTest, LogitsMatchTheOracle) {
+  NaiveQwen3 naive(*weights_);
+  Logits want;
+  for (const int32_t token : kTokens) want.push_back(naive.Step(token));
+  EXPECT_LT(Difference(Score({}), want), kOracleTolerance);
+  // And the oracle can tell: another order of tokens gives other logits.
+  std::swap(want[3], want[4]);
+  EXPECT_GT(Difference(Score({}), want), 10 * kOracleTolerance);
+}
+
+TEST_P(EndToEndTest, WorkersOptionsAndTargetsAgree) {
+  const Logits base = Score({});
+  std::vector<std::pair<const char*, Setup>> setups(8);
+  setups[0].first = "1 worker";
+  setups[0].second.workers = 1;
+  setups[1].first = "16 workers";
+  setups[1].second.workers = 16;
+  setups[2].first = "unfused";
+  setups[2].second.options.fuse = false;
+  setups[3].first = "unfused, 16 workers";
+  setups[3].second.options.fuse = false;
+  setups[3].second.workers = 16;
+  setups[4].first = "16 workers, KV not split";
+  setups[4].second.options.split_kv = false;
+  setups[4].second.workers = 16;
+  setups[5].first = "blocks of one position";
+  setups[5].second.options.kv_block = 1;
+  setups[5].second.workers = 16;
+  setups[6].first = "rows, counters";
+  setups[6].second.panels = false;
+  setups[6].second.tagged = false;
+  setups[7].first = "short context";
+  setups[7].second.options.max_context = 20;
+  setups[7].second.workers = 16;
+  for (const auto& [name, setup] : setups) {
+    EXPECT_LT(Difference(Score(setup), base), kVariantTolerance) << name;
+  }
+}
+
+TEST_P(EndToEndTest, TheCheckingMachineFindsNoRace) {
+  for (const bool fuse : {true, false}) {
+    for (const uint64_t seed : {1u, 2u, 3u}) {
+      Setup setup;
+      setup.workers = 16;
+      setup.options.fuse = fuse;
+      setup.machine.check_races = true;
+      setup.machine.seed = seed;
+      Setup plain = setup;
+      plain.machine.check_races = false;
+      EXPECT_EQ(Difference(Score(setup), Score(plain)), 0.0);
+    }
+  }
+}
+
+// Many passes in one run: the loop on the machine feeds itself.
+TEST_P(EndToEndTest, GreedyRunMatchesItsOwnLogits) {
+  constexpr int kPrompt = 3;
+  constexpr int kEnd = 24;
+  const std::vector<int32_t> prompt(kTokens.begin(), kTokens.begin() + kPrompt);
+  const std::vector<float> rope =
+      model::RopeTable(config_, config_.max_positions);
+  CompileOptions options;
+  options.logits = true;
+  auto machine =
+      vm::CreateCpuMachine(MustCompile(config_, TestTarget(7), options));
+  ASSERT_TRUE(machine.ok()) << machine.status();
+  ASSERT_TRUE(BindAll(**machine, *weights_, rope, prompt, kEnd).ok());
+  std::vector<int32_t> generated;
+  vm::RunOptions run;
+  run.max_passes = 1000;
+  run.on_token = [&](int64_t position, int32_t token) {
+    EXPECT_EQ(position, static_cast<int64_t>(kPrompt + generated.size()));
+    generated.push_back(token);
+  };
+  absl::StatusOr<vm::RunResult> result = (*machine)->Run(run);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->passes, kEnd);
+  ASSERT_EQ(generated.size(), size_t{kEnd - kPrompt + 1});
+
+  NaiveQwen3 naive(*weights_);
+  std::vector<double> logits;
+  for (const int32_t token : prompt) logits = naive.Step(token);
+  for (const int32_t token : generated) {
+    const double best = *std::max_element(logits.begin(), logits.end());
+    double scale = 0;
+    for (const double l : logits) scale = std::max(scale, std::abs(l));
+    // Its choice is the best one, or as good within the error.
+    EXPECT_GE(logits[token], best - 2 * kOracleTolerance * scale);
+    logits = naive.Step(token);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(TiedAndUntied, EndToEndTest, ::testing::Bool());
+
+}  // namespace
+}  // namespace mkvm::scheduler

@@ -1,0 +1,112 @@
+#include "scheduler/target.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "isa/opcode.h"
+#include "scheduler/compile.h"
+
+namespace mkvm::scheduler {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+TEST(TargetTest, KnowsTheUsualMachines) {
+  for (const char* name :
+       {"h200", "h100", "a100", "rtx4090", "rtx5090", "rtx3090", "cpu"}) {
+    EXPECT_THAT(TargetNames(), Contains(name));
+    absl::StatusOr<Target> target = FindTarget(name);
+    ASSERT_TRUE(target.ok()) << target.status();
+    EXPECT_EQ(target->name, name);
+    EXPECT_THAT(target->notes, HasSubstr("measured"));
+  }
+  EXPECT_EQ(FindTarget("h200")->workers, 128u);
+  EXPECT_FALSE(FindTarget("cpu")->panels);
+}
+
+TEST(TargetTest, StagesFitSharedMemory) {
+  for (const std::string& name : TargetNames()) {
+    const Target target = FindTarget(name).value();
+    if (target.shared_memory_bytes == 0) continue;
+    EXPECT_LE(target.stages * isa::kStageBytes + 28 * 1024,
+              target.shared_memory_bytes)
+        << name;
+  }
+}
+
+TEST(TargetTest, NotFoundListsTheNames) {
+  const absl::Status status = FindTarget("h300").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("h300"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("h200"));
+}
+
+TEST(TargetTest, JsonRoundTrip) {
+  for (const std::string& name : TargetNames()) {
+    const Target a = FindTarget(name).value();
+    absl::StatusOr<Target> b = ParseTarget(TargetToJson(a));
+    ASSERT_TRUE(b.ok()) << b.status();
+    EXPECT_EQ(TargetToJson(*b), TargetToJson(a));
+    EXPECT_EQ(b->workers, a.workers);
+    EXPECT_EQ(b->panels, a.panels);
+    EXPECT_EQ(b->stream_gb_per_s, a.stream_gb_per_s);
+  }
+}
+
+TEST(TargetTest, MissingKeysKeepTheirDefaults) {
+  absl::StatusOr<Target> target =
+      ParseTarget(R"({"name": "mine", "workers": 46})");
+  ASSERT_TRUE(target.ok()) << target.status();
+  EXPECT_EQ(target->workers, 46u);
+  EXPECT_EQ(target->stages, Target().stages);
+}
+
+struct BadJson {
+  const char* json;
+  const char* message;
+};
+
+class BadTargetTest : public ::testing::TestWithParam<BadJson> {};
+
+TEST_P(BadTargetTest, IsRefused) {
+  const absl::StatusOr<Target> target = ParseTarget(GetParam().json);
+  ASSERT_FALSE(target.ok());
+  EXPECT_EQ(target.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(target.status().message()),
+              HasSubstr(GetParam().message));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadTargetTest,
+    ::testing::Values(
+        BadJson{"{", "not valid JSON"}, BadJson{"[1]", "not a JSON object"},
+        BadJson{R"({"workers": 4})", "\"name\" is missing"},
+        BadJson{R"({"name": 3})",
+                "\"name\" must be a string, not the number 3"},
+        BadJson{R"({"name": "a", "worker": 4})", "unknown key \"worker\""},
+        BadJson{R"({"name": "a", "workers": "4"})",
+                "\"workers\" must be an integer in [0, 4294967295], not a "
+                "string"},
+        BadJson{R"({"name": "a", "workers": -4})", "not the number -4"},
+        BadJson{R"({"name": "a", "workers": 1.5})", "not the number 1.5"},
+        BadJson{R"({"name": "a", "workers": 4294967296})", "4294967296"},
+        BadJson{R"({"name": "a", "workers": 0})", "at least 1"},
+        BadJson{R"({"name": "a", "stages": 0})", "at least 1"},
+        BadJson{R"({"name": "a", "max_kv_splits": 0})", "at least 1"},
+        BadJson{R"({"name": "a", "panels": 1})", "must be true or false"},
+        BadJson{R"({"name": "a", "hop_us": -1})", "not negative"},
+        BadJson{R"({"name": "a", "hop_us": null})", "not a null"},
+        BadJson{R"({"name": "a", "stream_gb_per_s": 0})", "above 0"}));
+
+TEST(TargetTest, CompileRefusesStagesThatDoNotFit) {
+  Target target = FindTarget("rtx4090").value();
+  target.stages = 5;
+  const auto program = Compile(model::FindConfig("qwen3-tiny").value(), target);
+  ASSERT_FALSE(program.ok());
+  EXPECT_THAT(std::string(program.status().message()),
+              HasSubstr("5 stages need 110592 bytes of shared memory per "
+                        "worker, it has 101376"));
+}
+
+}  // namespace
+}  // namespace mkvm::scheduler
