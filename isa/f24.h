@@ -8,7 +8,7 @@
 //   +--+-----------+-----------------+--------+
 //
 // The upper 24 bits are an IEEE binary32 value rounded to 16 significant bits
-// (relative error <= 2^-17). The low byte is the tag of the pass that wrote
+// (relative error <= 2^-16). The low byte is the tag of the pass that wrote
 // the word, so that one 32-bit load says both what the value is and whether it
 // is there yet. A 32-bit access is single-copy atomic everywhere, so nothing
 // wider is assumed; docs/memory_model.md has the argument.
