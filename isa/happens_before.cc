@@ -118,11 +118,10 @@ void HappensBefore::Acquire(Place place, uint32_t pass) {
     for (size_t r = 0; r < kNumRelations && join.clocks != nullptr; ++r) {
       const auto relation = static_cast<Relation>(r);
       // A tagged wait may be left to the polls, so it declares order only.
-      // Polls bring no order that counters have not declared.
+      // Polls bring no order that the waits have not declared.
       const bool brings = o.is_counter
                               ? !tagged || relation == Relation::kDeclared
-                              : relation == Relation::kOrdered ||
-                                    relation == Relation::kCounted;
+                              : relation == Relation::kOrdered;
       if (!brings) continue;
       uint32_t* to = Clock(relation, place.worker);
       const uint32_t* from = join.clocks.get() + r * workers_;
@@ -140,36 +139,30 @@ void HappensBefore::Publish(Place place, uint32_t pass) {
        {Relation::kDeclared, Relation::kOrdered, Relation::kVisible}) {
     Clock(relation, w)[w] = next_[w];
   }
-  // kCounted takes in a worker's own steps only by way of a release: until
-  // then its signals may still be on their way.
   const Instruction& i = program_.queues[w][place.pc];
   if (i.signal != kNoCounter) {
     Join& join = JoinOf({true, i.signal, pass});
     if (join.readers > 0) {
-      Contribute(join, Relation::kDeclared, w, true);
-      Contribute(join, Relation::kOrdered, w, true);
-      Contribute(join, Relation::kCounted, w, IsRelease(i));
-      if (IsRelease(i)) Contribute(join, Relation::kVisible, w, true);
+      Contribute(join, Relation::kDeclared, w);
+      Contribute(join, Relation::kOrdered, w);
+      if (IsRelease(i)) Contribute(join, Relation::kVisible, w);
     }
     Arrive(join);
   }
   for (uint32_t region : flow_.feeds[flow_.IndexOf(place)]) {
     Join& join = JoinOf({false, region, pass});
-    Contribute(join, Relation::kOrdered, w, true);
-    Contribute(join, Relation::kCounted, w, false);
+    Contribute(join, Relation::kOrdered, w);
     Arrive(join);
   }
 }
 
-void HappensBefore::Contribute(Join& join, Relation relation, uint32_t worker,
-                               bool with_own_steps) {
+void HappensBefore::Contribute(Join& join, Relation relation, uint32_t worker) {
   if (join.clocks == nullptr) {
     join.clocks = std::make_unique<uint32_t[]>(kNumRelations * workers_);
   }
   uint32_t* to = join.clocks.get() + static_cast<size_t>(relation) * workers_;
   const uint32_t* from = Clock(relation, worker);
   for (size_t w = 0; w < workers_; ++w) to[w] = std::max(to[w], from[w]);
-  if (with_own_steps) to[worker] = std::max(to[worker], next_[worker]);
 }
 
 void HappensBefore::Arrive(Join& join) {

@@ -28,10 +28,8 @@ enum class Relation : uint8_t {
   // polling: queue order, and waits that are not tagged for signals that are
   // releases.
   kVisible = 2,
-  // As kOrdered, and the earlier instruction's signal has been counted.
-  kCounted = 3,
 };
-inline constexpr size_t kNumRelations = 4;
+inline constexpr size_t kNumRelations = 3;
 
 // A wait, or a polled region, that an instruction can't get past.
 struct Obstacle {
@@ -101,8 +99,7 @@ class HappensBefore {
   bool IsBlocked(Place place, uint32_t pass, uint32_t worker);
   void Acquire(Place place, uint32_t pass);
   void Publish(Place place, uint32_t pass);
-  void Contribute(Join& join, Relation relation, uint32_t worker,
-                  bool with_own_steps);
+  void Contribute(Join& join, Relation relation, uint32_t worker);
   void Arrive(Join& join);
   void Leave(Join& join);
   // The worker of a producer that `obstacle` lacks, and its step.

@@ -26,16 +26,7 @@ class OrderChecker {
         order_(order),
         report_(report),
         touched_(flow.state_regions.size()) {
-    is_counted_.assign(program.counters.size(), false);
-    is_waited_.assign(program.counters.size(), false);
-    for (const auto& queue : program.queues) {
-      for (const Instruction& i : queue) {
-        for (int k = 0; k < i.num_waits; ++k) {
-          is_waited_[i.waits[k].counter] = true;
-          if (!i.WaitIsTagged(k)) is_counted_[i.waits[k].counter] = true;
-        }
-      }
-    }
+    ListWaiters();
     ListStopWriters();
   }
 
@@ -234,29 +225,44 @@ class OrderChecker {
     return true;
   }
 
+  void ListWaiters() {
+    is_waited_.assign(program_.counters.size(), false);
+    counting_.resize(program_.counters.size());
+    for (const Place& place : flow_.places) {
+      const Instruction& i = program_.queues[place.worker][place.pc];
+      for (int k = 0; k < i.num_waits; ++k) {
+        const uint32_t counter = i.waits[k].counter;
+        is_waited_[counter] = true;
+        if (i.WaitIsTagged(k)) continue;
+        counting_[counter].push_back({place, i.WaitIsLagged(k) ? 1u : 0u});
+      }
+    }
+  }
+
   // Counters are never reset, so a count stands for all producers of a pass
   // only if none of them can signal the next pass before all have signalled
   // this one.
   void CheckLap(uint32_t counter) {
     if (!is_waited_[counter]) return;
-    const Relation needed =
-        is_counted_[counter] ? Relation::kCounted : Relation::kDeclared;
-    for (const Place& producer : flow_.producers[counter]) {
-      if (producer.worker == place_.worker) continue;
-      if (Before(needed, producer, 0)) continue;
-      report_.Add(
-          place_,
-          absl::StrCat("may signal ", report_.CounterName(counter),
-                       " for the next pass before all have signalled it for "
-                       "this one, so that a waiter miscounts"),
-          {absl::StrCat("note: nothing orders it after the signal of ",
-                        report_.Name(producer)),
-           Before(Relation::kDeclared, producer, 0)
-               ? "mend: let the producers signal with release"
-               : "mend: wait with lag 1 for something that follows all "
-                 "producers"});
-      return;
+    const bool counted = !counting_[counter].empty();
+    const Relation needed = counted ? Relation::kVisible : Relation::kDeclared;
+    const auto lapped = std::find_if(
+        flow_.producers[counter].begin(), flow_.producers[counter].end(),
+        [&](Place producer) { return !Before(needed, producer, 0); });
+    if (lapped == flow_.producers[counter].end()) return;
+    // Following somebody who has counted them all is as good.
+    for (const auto& [waiter, pass] : counting_[counter]) {
+      if (Before(Relation::kOrdered, waiter, pass)) return;
     }
+    report_.Add(
+        place_,
+        absl::StrCat("may signal ", report_.CounterName(counter),
+                     " for the next pass before all have signalled it for "
+                     "this one, so that a waiter miscounts"),
+        {absl::StrCat("note: nothing orders it after the signal of ",
+                      report_.Name(*lapped)),
+         "mend: wait with lag 1 for something that follows the waits for this "
+         "counter"});
   }
 
   void ListStopWriters() {
@@ -295,8 +301,10 @@ class OrderChecker {
   const Dataflow& flow_;
   const HappensBefore& order_;
   Report& report_;
-  std::vector<bool> is_waited_;   // counters: somebody waits for it
-  std::vector<bool> is_counted_;  // and not only by polling
+  // By counter: whether somebody waits for it; who does so by counting, not
+  // polling, and in which of the two passes for what pass 0 signalled.
+  std::vector<bool> is_waited_;
+  std::vector<std::vector<std::pair<Place, uint32_t>>> counting_;
   std::vector<Place> stop_writers_;
   std::vector<std::vector<Touch>> touched_;  // by state region
   std::vector<std::pair<uint32_t, uint8_t>> raced_;
