@@ -98,11 +98,11 @@ size_t InstructionParser::FindOperand(const Token& name, bool or_modifier) {
 void InstructionParser::ParseOperandOrModifier() {
   const Token& name = cursor_.ExpectWord("an operand");
   if (!cursor_.ok()) return;
+  if (name.text == "wait") return ParseList([this] { ParseWait(); });
+  if (name.text == "signal") return ParseSignal();
+  if (name.text == "polled") return ParseList([this] { ParsePolled(); });
+  if (name.text == "raw") return ParseList([this] { ParseRaw(); });
   if (cursor_.Peek().IsSymbol("(")) {
-    if (name.text == "wait") return ParseList([this] { ParseWait(); });
-    if (name.text == "signal") return ParseSignal();
-    if (name.text == "polled") return ParseList([this] { ParsePolled(); });
-    if (name.text == "raw") return ParseList([this] { ParseRaw(); });
     cursor_.Fail(name, absl::StrCat("'", name.text, "(' means nothing here",
                                     DidYouMean(name.text, kModifiers)));
     return;
