@@ -48,7 +48,7 @@ absl::Status BindAll(vm::Machine& machine, model::Weights& weights,
 
 using Logits = std::vector<std::vector<double>>;  // per position
 
-struct Setup {
+struct RunSetup {
   uint32_t workers = 3;
   CompileOptions options;
   vm::CpuMachineOptions machine;
@@ -58,7 +58,7 @@ struct Setup {
 
 // Teacher-forced logits of kTokens.
 Logits Score(const model::Config& config, model::Weights& weights,
-             Setup setup) {
+             RunSetup setup) {
   setup.options.logits = true;
   Target target = TestTarget(setup.workers, setup.panels);
   target.tagged = setup.tagged;
@@ -115,7 +115,7 @@ class EndToEndTest : public ::testing::TestWithParam<bool> {
     weights_ = model::MakeSynthetic(config_, 7);
   }
 
-  Logits Score(const Setup& setup) {
+  Logits Score(const RunSetup& setup) {
     return scheduler::Score(config_, *weights_, setup);
   }
 
@@ -123,9 +123,10 @@ class EndToEndTest : public ::testing::TestWithParam<bool> {
   std::unique_ptr<model::Weights> weights_;
 };
 
-// The cache holds bf16: 2^-9 of each key and value.
-constexpr double kOracleTolerance = 5e-3;
-constexpr double kVariantTolerance = 2e-3;
+// A key or value that lies between two bf16 numbers may round the other way in
+// another order of sums: 2^-8 of one element.
+constexpr double kOracleTolerance = 3e-3;
+constexpr double kVariantTolerance = 3e-3;
 
 TEST_P(EndToEndTest, LogitsMatchTheOracle) {
   NaiveQwen3 naive(*weights_);
@@ -137,44 +138,49 @@ TEST_P(EndToEndTest, LogitsMatchTheOracle) {
   EXPECT_GT(Difference(Score({}), want), 10 * kOracleTolerance);
 }
 
-TEST_P(EndToEndTest, WorkersOptionsAndTargetsAgree) {
+// Where the work goes changes no bit: each row's sum is its own.
+TEST_P(EndToEndTest, WorkersAndTargetsGiveTheSameBits) {
   const Logits base = Score({});
-  std::vector<std::pair<const char*, Setup>> setups(8);
-  setups[0].first = "1 worker";
-  setups[0].second.workers = 1;
-  setups[1].first = "16 workers";
-  setups[1].second.workers = 16;
-  setups[2].first = "unfused";
-  setups[2].second.options.fuse = false;
-  setups[3].first = "unfused, 16 workers";
-  setups[3].second.options.fuse = false;
-  setups[3].second.workers = 16;
-  setups[4].first = "16 workers, KV not split";
-  setups[4].second.options.split_kv = false;
-  setups[4].second.workers = 16;
-  setups[5].first = "blocks of one position";
-  setups[5].second.options.kv_block = 1;
-  setups[5].second.workers = 16;
-  setups[6].first = "rows, counters";
-  setups[6].second.panels = false;
-  setups[6].second.tagged = false;
-  setups[7].first = "short context";
-  setups[7].second.options.max_context = 20;
-  setups[7].second.workers = 16;
-  for (const auto& [name, setup] : setups) {
-    EXPECT_LT(Difference(Score(setup), base), kVariantTolerance) << name;
-  }
+  RunSetup one;
+  one.workers = 1;
+  EXPECT_EQ(Difference(Score(one), base), 0.0);
+  RunSetup many;
+  many.workers = 16;
+  many.options.split_kv = false;
+  EXPECT_EQ(Difference(Score(many), base), 0.0);
+  RunSetup rows;
+  rows.panels = false;
+  rows.tagged = false;
+  EXPECT_EQ(Difference(Score(rows), base), 0.0);
+}
+
+TEST_P(EndToEndTest, SplitsAndFusionAgree) {
+  const Logits base = Score({});
+  RunSetup split;
+  split.workers = 16;
+  EXPECT_LT(Difference(Score(split), base), kVariantTolerance);
+  RunSetup unfused;
+  unfused.options.fuse = false;
+  EXPECT_LT(Difference(Score(unfused), base), kVariantTolerance);
+  unfused.workers = 16;
+  EXPECT_LT(Difference(Score(unfused), base), kVariantTolerance);
+  RunSetup small_blocks = split;
+  small_blocks.options.kv_block = 1;
+  EXPECT_LT(Difference(Score(small_blocks), base), kVariantTolerance);
+  RunSetup short_context = split;
+  short_context.options.max_context = kTokens.size();
+  EXPECT_EQ(Difference(Score(short_context), Score(split)), 0.0);
 }
 
 TEST_P(EndToEndTest, TheCheckingMachineFindsNoRace) {
   for (const bool fuse : {true, false}) {
     for (const uint64_t seed : {1u, 2u, 3u}) {
-      Setup setup;
+      RunSetup setup;
       setup.workers = 16;
       setup.options.fuse = fuse;
       setup.machine.check_races = true;
       setup.machine.seed = seed;
-      Setup plain = setup;
+      RunSetup plain = setup;
       plain.machine.check_races = false;
       EXPECT_EQ(Difference(Score(setup), Score(plain)), 0.0);
     }

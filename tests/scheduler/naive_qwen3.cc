@@ -6,6 +6,17 @@
 
 namespace mkvm::scheduler {
 
+namespace {
+
+std::vector<double> Bf16(std::vector<double> x) {
+  for (double& v : x) {
+    v = isa::FloatOfBf16Bits(isa::Bf16BitsOfFloat(static_cast<float>(v)));
+  }
+  return x;
+}
+
+}  // namespace
+
 NaiveQwen3::NaiveQwen3(model::Weights& weights)
     : weights_(weights), c_(weights.config()) {
   keys_.assign(c_.num_layers,
@@ -69,8 +80,9 @@ NaiveQwen3::Vector NaiveQwen3::Attention(uint32_t layer, const Vector& x) {
   const Vector v = Multiply(a + "v_proj.weight", x);
   const uint32_t d = c_.head_dim;
   for (uint32_t h = 0; h < c_.num_kv_heads; ++h) {
-    keys_[layer][h].push_back(Head(k, h, a + "k_norm.weight"));
-    values_[layer][h].emplace_back(v.begin() + h * d, v.begin() + (h + 1) * d);
+    keys_[layer][h].push_back(Bf16(Head(k, h, a + "k_norm.weight")));
+    values_[layer][h].push_back(
+        Bf16(Vector(v.begin() + h * d, v.begin() + (h + 1) * d)));
   }
   Vector out;
   for (uint32_t head = 0; head < c_.num_q_heads; ++head) {

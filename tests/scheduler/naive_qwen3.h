@@ -1,5 +1,5 @@
-// Qwen3 in double precision, written as the paper has it: the oracle that
-// knows nothing of programs.
+// Qwen3 in double precision, one line per formula: the oracle that knows
+// nothing of programs. The KV cache alone is rounded to bf16, as the model's.
 #ifndef MKVM_TESTS_SCHEDULER_NAIVE_QWEN3_H_
 #define MKVM_TESTS_SCHEDULER_NAIVE_QWEN3_H_
 
