@@ -137,50 +137,54 @@ class Line {
   std::vector<Segment> segments_;
 };
 
+// Tile `number` of the operation: units [first, last) of the segment.
+Tile MakeTile(const Graph& graph, uint32_t op_index, size_t number,
+              const Segment& segment, uint64_t first, uint64_t last) {
+  const Op& op = graph.ops[op_index];
+  Tile tile;
+  tile.op = op_index;
+  tile.counter = segment.counter;
+  tile.kv_head = segment.kv_head;
+  tile.label = absl::StrCat(op.name, "[", number, "]");
+  Part part = segment.part;
+  Narrow(part, segment.begin + first * segment.unit,
+         std::min(segment.end, segment.begin + last * segment.unit));
+  if (auto* gemv = std::get_if<isa::GemvOperands>(&part)) {
+    if (gemv->epilogue == isa::Epilogue::kArgmax) {
+      gemv->slot = static_cast<uint32_t>(number);
+    }
+  } else if (std::holds_alternative<isa::HaltOperands>(part)) {
+    tile.pinned = static_cast<int32_t>(number);
+  } else if (std::holds_alternative<isa::ArgmaxOperands>(part) ||
+             std::holds_alternative<isa::AdvanceOperands>(part)) {
+    tile.pinned = 0;
+    tile.label = op.name;
+  } else if (const auto* a = std::get_if<isa::AttentionOperands>(&part)) {
+    tile.label = absl::StrCat(op.name, ".h", a->kv_head, "[", a->split, "]");
+  }
+  tile.instruction = EncodePart(part);
+  tile.streamed_bytes = StreamedBytes(graph.tensors, tile.instruction);
+  return tile;
+}
+
 // Cuts the operation's line into shares and appends their tiles.
 void CutOp(const Graph& graph, uint32_t op_index, const Geometry& geometry,
            std::vector<Tile>& tiles) {
-  const Op& op = graph.ops[op_index];
-  const Line line(op, graph, geometry);
+  const Line line(graph.ops[op_index], graph, geometry);
   const uint64_t units = line.units();
   const uint64_t shares = std::min<uint64_t>(units, geometry.workers);
   const size_t first_tile = tiles.size();
   uint64_t share = 0;
   uint64_t line_unit = 0;  // where the segment begins on the line
   for (const Segment& segment : line.segments()) {
-    uint64_t unit = 0;  // of the segment
-    while (unit < segment.units()) {
+    for (uint64_t unit = 0; unit < segment.units();) {
       // The share that owns this unit, and where that share ends.
       while ((share + 1) * units / shares <= line_unit + unit) ++share;
       const uint64_t end =
           std::min(segment.units(), (share + 1) * units / shares - line_unit);
-      Tile tile;
-      tile.op = op_index;
-      tile.share = static_cast<uint32_t>(share);
-      tile.counter = segment.counter;
-      tile.kv_head = segment.kv_head;
-      Part part = segment.part;
-      Narrow(part, segment.begin + unit * segment.unit,
-             std::min(segment.end, segment.begin + end * segment.unit));
-      const size_t number = tiles.size() - first_tile;
-      if (auto* gemv = std::get_if<isa::GemvOperands>(&part);
-          gemv != nullptr && gemv->epilogue == isa::Epilogue::kArgmax) {
-        gemv->slot = static_cast<uint32_t>(number);
-      }
-      tile.label = absl::StrCat(op.name, "[", number, "]");
-      if (std::holds_alternative<isa::HaltOperands>(part)) {
-        tile.pinned = static_cast<int32_t>(unit);
-      } else if (std::holds_alternative<isa::ArgmaxOperands>(part) ||
-                 std::holds_alternative<isa::AdvanceOperands>(part)) {
-        tile.pinned = 0;
-        tile.label = op.name;
-      } else if (const auto* a = std::get_if<isa::AttentionOperands>(&part)) {
-        tile.label =
-            absl::StrCat(op.name, ".h", a->kv_head, "[", a->split, "]");
-      }
-      tile.instruction = EncodePart(part);
-      tile.streamed_bytes = StreamedBytes(graph.tensors, tile.instruction);
-      tiles.push_back(std::move(tile));
+      tiles.push_back(MakeTile(graph, op_index, tiles.size() - first_tile,
+                               segment, unit, end));
+      tiles.back().share = static_cast<uint32_t>(share);
       unit = end;
     }
     line_unit += segment.units();
