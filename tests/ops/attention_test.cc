@@ -1,0 +1,575 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/ops/op_test_util.h"
+
+namespace mkvm::ops {
+namespace {
+
+using isa::AttentionPrologue;
+using isa::DType;
+using ::testing::HasSubstr;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+struct Geometry {
+  uint32_t kv_heads, group, head_dim, splits, block;
+  uint64_t capacity;  // of a split, positions
+};
+
+constexpr Geometry kGeometries[] = {
+    {1, 1, 8, 1, 8, 16},  {2, 2, 64, 3, 4, 12},  {2, 8, 128, 4, 8, 40},
+    {2, 16, 16, 2, 1, 7}, {1, 3, 24, 5, 16, 16}, {1, 2, 128, 1, 8, 200},
+    {2, 1, 256, 2, 8, 8},
+};
+
+struct Attention {
+  OpProgram program;
+  isa::AttentionOperands op;
+  Geometry geometry;
+  int64_t position;
+
+  size_t part_begin() const {  // of the kv head and split
+    return (uint64_t{op.kv_head} * op.splits + op.split) * op.group *
+           (op.head_dim + 4);
+  }
+  // {acc, m, l, 0, 0} of one head.
+  std::vector<float> Triple(uint32_t member) const {
+    const std::vector<float> part = program.Floats(op.part);
+    const auto begin =
+        part.begin() +
+        static_cast<ptrdiff_t>(part_begin() + member * (op.head_dim + 4));
+    return {begin, begin + op.head_dim + 4};
+  }
+};
+
+// The split and slot of each position, found by dealing out blocks like cards.
+std::vector<std::pair<uint32_t, uint64_t>> Deal(const Geometry& g) {
+  std::vector<std::pair<uint32_t, uint64_t>> places;
+  std::vector<uint64_t> used(g.splits, 0);
+  uint32_t split = 0;
+  for (uint64_t p = 0; p < g.splits * g.capacity; ++p) {
+    if (p > 0 && p % g.block == 0) split = (split + 1) % g.splits;
+    places.emplace_back(split, used[split]++);
+  }
+  return places;
+}
+
+// Fills a cache with random values up to `position`, and with NaN where
+// nothing has been appended yet: whoever reads that is seen.
+void SetCache(Attention& attention, uint32_t cache, uint32_t seed,
+              int64_t filled) {
+  OpProgram& p = attention.program;
+  const Geometry& g = attention.geometry;
+  p.SetRandom(cache, seed);
+  std::vector<float> values = p.Floats(cache);
+  const auto places = Deal(g);
+  for (size_t position = filled; position < places.size(); ++position) {
+    for (uint32_t head = 0; head < g.kv_heads; ++head) {
+      const uint64_t row = uint64_t{head} * g.splits + places[position].first;
+      const uint64_t slot = row * g.capacity + places[position].second;
+      std::fill_n(values.begin() + static_cast<ptrdiff_t>(slot * g.head_dim),
+                  g.head_dim, std::nanf(""));
+    }
+  }
+  p.Set(cache, values);
+}
+
+Attention MakeAttention(const Geometry& g, uint32_t kv_head, uint32_t split,
+                        int64_t position,
+                        AttentionPrologue prologue = AttentionPrologue::kNone) {
+  Attention attention{
+      .program = {}, .op = {}, .geometry = g, .position = position};
+  OpProgram& p = attention.program;
+  isa::AttentionOperands& op = attention.op;
+  const bool raw = prologue == AttentionPrologue::kQkNormRope;
+  const uint64_t rows = uint64_t{g.kv_heads} * g.splits;
+  const uint64_t kv_elements = uint64_t{g.kv_heads} * g.head_dim;
+  op.q = p.Input("q", DType::kF24, {kv_elements * g.group});
+  p.SetRandom(op.q, 1, 2.0f);
+  if (raw) {
+    op.k = p.Input("k", DType::kF24, {kv_elements});
+    op.v = p.Input("v", DType::kF24, {kv_elements});
+    op.q_norm = p.Weight("q_norm", DType::kBf16, {g.head_dim});
+    op.k_norm = p.Weight("k_norm", DType::kBf16, {g.head_dim});
+    op.rope = p.Weight("rope", DType::kF32,
+                       {g.splits * g.capacity, uint64_t{g.head_dim}});
+    p.SetRandom(op.k, 2, 2.0f);
+    p.SetRandom(op.v, 3);
+    p.SetRandom(op.q_norm, 4, 0.5f, 1.0f);
+    p.SetRandom(op.k_norm, 5, 0.5f, 1.0f);
+    p.SetRandom(op.rope, 6);
+    op.eps = 1e-6f;
+  }
+  op.k_cache = p.State("k_cache", DType::kBf16, {rows, g.capacity, g.head_dim});
+  op.v_cache = p.State("v_cache", DType::kBf16, {rows, g.capacity, g.head_dim});
+  op.part = p.Activation("part", DType::kF24,
+                         {g.kv_heads, g.splits, g.group, g.head_dim + 4});
+  op.kv_head = kv_head;
+  op.group = g.group;
+  op.head_dim = g.head_dim;
+  op.split = split;
+  op.splits = g.splits;
+  op.block = g.block;
+  op.prologue = prologue;
+  const int64_t filled = raw ? position : position + 1;
+  SetCache(attention, op.k_cache, 7, filled);
+  SetCache(attention, op.v_cache, 8, filled);
+  p.Append(op);
+  return attention;
+}
+
+// Scores, weights and sums of one head over some positions.
+struct Softmax {
+  double max = -kInfinity;
+  double sum = 0;
+  std::vector<double> acc;
+  std::vector<double> magnitude;  // sum of |weight * v|
+  double score_error = 0;         // that binary32 may make
+};
+
+// Over the positions [0, position] of the split, or of all splits.
+Softmax Oracle(const Attention& attention, uint32_t member, bool all_splits) {
+  const OpProgram& p = attention.program;
+  const isa::AttentionOperands& op = attention.op;
+  const Geometry& g = attention.geometry;
+  const std::vector<double> q = p.Doubles(op.q);
+  const std::vector<double> k = p.Doubles(op.k_cache);
+  const std::vector<double> v = p.Doubles(op.v_cache);
+  const size_t q_begin = (uint64_t{op.kv_head} * g.group + member) * g.head_dim;
+  const auto places = Deal(g);
+
+  Softmax softmax;
+  softmax.acc.assign(g.head_dim, 0);
+  softmax.magnitude.assign(g.head_dim, 0);
+  std::vector<std::pair<size_t, double>> scores;  // where in the cache, score
+  for (int64_t position = 0; position <= attention.position; ++position) {
+    const auto [split, slot] = places[static_cast<size_t>(position)];
+    if (!all_splits && split != op.split) continue;
+    const uint64_t row = uint64_t{op.kv_head} * g.splits + split;
+    const size_t begin = (row * g.capacity + slot) * g.head_dim;
+    double dot = 0, magnitude = 0;
+    for (uint32_t i = 0; i < g.head_dim; ++i) {
+      dot += q[q_begin + i] * k[begin + i];
+      magnitude += std::abs(q[q_begin + i] * k[begin + i]);
+    }
+    const double root = std::sqrt(static_cast<double>(g.head_dim));
+    scores.emplace_back(begin, dot / root);
+    softmax.max = std::max(softmax.max, dot / root);
+    softmax.score_error =
+        std::max(softmax.score_error, 0x1p-20 * magnitude / root);
+  }
+  for (const auto& [begin, score] : scores) {
+    const double weight = std::exp(score - softmax.max);
+    softmax.sum += weight;
+    for (uint32_t i = 0; i < g.head_dim; ++i) {
+      softmax.acc[i] += weight * v[begin + i];
+      softmax.magnitude[i] += std::abs(weight * v[begin + i]);
+    }
+  }
+  return softmax;
+}
+
+// `part` may be relative to any maximum near the true one, as long as acc, m
+// and l fit together.
+void ExpectMatchesOracle(const Attention& attention) {
+  const uint32_t n = attention.op.head_dim;
+  for (uint32_t member = 0; member < attention.op.group; ++member) {
+    SCOPED_TRACE(testing::Message() << "member " << member);
+    const std::vector<float> triple = attention.Triple(member);
+    const Softmax want = Oracle(attention, member, /*all_splits=*/false);
+    const double m = triple[n];
+    EXPECT_EQ(triple[n + 2], 0.0f);
+    EXPECT_EQ(triple[n + 3], 0.0f);
+    if (want.sum == 0) {  // an empty split
+      EXPECT_EQ(m, -kInfinity);
+      EXPECT_EQ(triple[n + 1], 0.0f);
+      EXPECT_THAT(std::vector<float>(triple.begin(), triple.begin() + n),
+                  testing::Each(0.0f));
+      continue;
+    }
+    EXPECT_NEAR(m, want.max,
+                kF24Epsilon * std::abs(want.max) + want.score_error);
+    const double scale = std::exp(m - want.max);
+    const double error = 2 * want.score_error + 4e-6;
+    EXPECT_NEAR(triple[n + 1] * scale, want.sum,
+                (kF24Epsilon + error) * want.sum);
+    std::vector<float> acc;
+    std::vector<double> tolerance;
+    for (uint32_t i = 0; i < n; ++i) {
+      acc.push_back(static_cast<float>(triple[i] * scale));
+      tolerance.push_back(kF24Epsilon * std::abs(want.acc[i]) +
+                          error * want.magnitude[i]);
+    }
+    ExpectNear(acc, want.acc, tolerance);
+  }
+}
+
+// Positions at the start, around the ends of blocks and of rounds of blocks,
+// and at the end of the cache.
+std::vector<int64_t> Positions(const Geometry& g) {
+  const int64_t end = static_cast<int64_t>(g.splits * g.capacity);
+  const int64_t block = g.block;
+  const int64_t round = block * g.splits;
+  std::vector<int64_t> positions = {0,         1,     block - 1, block,
+                                    round - 1, round, end / 2,   end - 1};
+  std::sort(positions.begin(), positions.end());
+  positions.erase(std::unique(positions.begin(), positions.end()),
+                  positions.end());
+  std::erase_if(positions, [=](int64_t p) { return p >= end; });
+  return positions;
+}
+
+template <typename Fn>
+void ForEachPosition(Fn fn) {
+  for (const Geometry& g : kGeometries) {
+    for (const int64_t position : Positions(g)) {
+      SCOPED_TRACE(testing::Message()
+                   << "head_dim " << g.head_dim << ", group " << g.group
+                   << ", splits " << g.splits << ", position " << position);
+      fn(g, position);
+    }
+  }
+}
+
+TEST(AttentionTest, Encodes) {
+  ExpectEncodes(
+      isa::AttentionOperands{.q = 1,
+                             .k = 2,
+                             .v = 3,
+                             .q_norm = 4,
+                             .k_norm = 5,
+                             .rope = 6,
+                             .k_cache = 7,
+                             .v_cache = 8,
+                             .part = 9,
+                             .kv_head = 10,
+                             .group = 11,
+                             .head_dim = 12,
+                             .split = 13,
+                             .splits = 14,
+                             .block = 15,
+                             .eps = 0.5f,
+                             .prologue = AttentionPrologue::kQkNormRope},
+      0x21, "attention",
+      {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0x3f000000u, 1});
+}
+
+TEST(AttentionTest, IsValidAndRoundTrips) {
+  for (const Geometry& g : kGeometries) {
+    ExpectValidAndRoundTrips(MakeAttention(g, 0, g.splits - 1, 0).program);
+    ExpectValidAndRoundTrips(
+        MakeAttention(g, g.kv_heads - 1, 0, 0, AttentionPrologue::kQkNormRope)
+            .program);
+  }
+}
+
+TEST(AttentionTest, RejectsBadOperands) {
+  using Op = isa::AttentionOperands;
+  const Attention attention = MakeAttention({2, 2, 64, 3, 4, 12}, 1, 2, 0,
+                                            AttentionPrologue::kQkNormRope);
+  const Op& good = attention.op;
+  Rejections reject(attention.program, attention.op);
+  for (const uint32_t group : {0u, 17u}) {
+    reject.Expect("group is not in [1, 16]", [=](Op& op) { op.group = group; });
+  }
+  for (const uint32_t head_dim : {0u, 4u, 65u, 264u}) {
+    reject.Expect("head_dim is not a multiple of 8 in [8, 256]",
+                  [=](Op& op) { op.head_dim = head_dim; });
+  }
+  reject.Expect("split is not below splits", [](Op& op) { op.split = 3; });
+  reject.Expect("split is not below splits",
+                [](Op& op) { op.split = op.splits = 0; });
+  reject.Expect("block is 0", [](Op& op) { op.block = 0; });
+  for (const uint32_t cache : {good.k_cache, good.v_cache}) {
+    reject.Expect("a cache does not have head_dim columns",
+                  [=](OpProgram& p, Op&) { p.buffer(cache).shape[2] = 72; });
+    reject.Expect("the caches differ in capacity",
+                  [=](OpProgram& p, Op&) { p.buffer(cache).shape[1] = 16; });
+  }
+  reject.Expect("the cache's capacity is not whole blocks",
+                [](Op& op) { op.block = 5; });
+  reject.Expect("part does not have one row per split",
+                [&](OpProgram& p, Op&) { p.buffer(good.part).shape[1] = 4; });
+  reject.Expect("part does not have one row per head of the group",
+                [&](OpProgram& p, Op&) { p.buffer(good.part).shape[2] = 3; });
+  reject.Expect("part does not have head_dim + 4 columns",
+                [&](OpProgram& p, Op&) { p.buffer(good.part).shape[3] = 64; });
+  for (uint32_t Op::*field :
+       {&Op::k, &Op::v, &Op::q_norm, &Op::k_norm, &Op::rope}) {
+    reject.Expect(
+        "k, v, q_norm, k_norm and rope are given exactly when prologue is "
+        "qk_norm_rope",
+        [=](Op& op) { op.*field = isa::kNoBuffer; });
+    reject.Expect("k, v, q_norm, k_norm and rope are not used by prologue none",
+                  [=](Op& op) {
+                    const uint32_t kept = op.*field;
+                    op.k = op.v = op.q_norm = op.k_norm = op.rope =
+                        isa::kNoBuffer;
+                    op.*field = kept;
+                    op.prologue = AttentionPrologue::kNone;
+                  });
+  }
+  reject.Expect("rope does not have head_dim columns",
+                [&](OpProgram& p, Op&) { p.buffer(good.rope).shape[1] = 72; });
+  reject.Expect("rope has more positions than the cache",
+                [&](OpProgram& p, Op&) { p.buffer(good.rope).shape[0] = 37; });
+  for (const float eps : {-1.0f, 1.0f, std::nanf("")}) {
+    reject.Expect("eps is not in [0, 1)", [=](Op& op) { op.eps = eps; });
+  }
+  reject.ExpectComplete();
+}
+
+TEST(AttentionTest, WeighsTwoPositionsByHand) {
+  Attention attention = MakeAttention({1, 1, 8, 1, 8, 8}, 0, 0, 1);
+  OpProgram& p = attention.program;
+  std::vector<float> q(8, 0.0f), k(64, 0.0f), v(64, 0.0f);
+  q[0] = std::sqrt(8.0f);
+  k[0] = 1.0f, k[8] = 3.0f;  // scores 1 and 3
+  v[0] = 1.0f, v[8 + 1] = 2.0f;
+  p.Set(attention.op.q, q);
+  p.Set(attention.op.k_cache, k);
+  p.Set(attention.op.v_cache, v);
+  ASSERT_TRUE(p.RunReference(1).ok());
+  const std::vector<float> triple = attention.Triple(0);
+  const float small = std::exp(-2.0f);
+  EXPECT_NEAR(triple[0], small, 1e-4);
+  EXPECT_NEAR(triple[1], 2.0f, 1e-4);
+  EXPECT_EQ(triple[2], 0.0f);
+  EXPECT_NEAR(triple[8], 3.0f, 1e-4);
+  EXPECT_NEAR(triple[9], 1.0f + small, 1e-4);
+}
+
+TEST(AttentionTest, MatchesTheOracleInEverySplit) {
+  ForEachPosition([](const Geometry& g, int64_t position) {
+    for (uint32_t split = 0; split < g.splits; ++split) {
+      SCOPED_TRACE(testing::Message() << "split " << split);
+      Attention attention = MakeAttention(g, g.kv_heads - 1, split, position);
+      const Attention before = attention;
+      const absl::Status status = attention.program.RunReference(position);
+      ASSERT_TRUE(status.ok()) << status;
+      ExpectMatchesOracle(attention);
+      // Nothing else was written.
+      const std::vector<float> part =
+          attention.program.Floats(attention.op.part);
+      const size_t begin = attention.part_begin();
+      const size_t end = begin + g.group * (g.head_dim + 4);
+      for (size_t i = 0; i < part.size(); ++i) {
+        if (i < begin || i >= end) {
+          ASSERT_EQ(part[i], OpProgram::kUnwritten);
+        }
+      }
+      EXPECT_EQ(attention.program.bytes(attention.op.k_cache),
+                before.program.bytes(attention.op.k_cache));
+      EXPECT_EQ(attention.program.bytes(attention.op.v_cache),
+                before.program.bytes(attention.op.v_cache));
+    }
+  });
+}
+
+TEST(AttentionTest, KeepsLargeScoresFinite) {
+  Attention attention = MakeAttention({1, 1, 8, 1, 8, 8}, 0, 0, 7);
+  std::vector<float> q(8, 3000.0f);
+  attention.program.Set(attention.op.q, q);
+  ASSERT_TRUE(attention.program.RunReference(7).ok());
+  for (const float value : attention.Triple(0)) {
+    EXPECT_TRUE(std::isfinite(value)) << value;
+  }
+  EXPECT_GT(attention.Triple(0)[9], 0.9f);
+}
+
+TEST(AttentionTest, ReportsAPositionPastTheCache) {
+  for (const AttentionPrologue prologue :
+       {AttentionPrologue::kNone, AttentionPrologue::kQkNormRope}) {
+    Attention attention =
+        MakeAttention({2, 2, 64, 3, 4, 12}, 1, 0, 35, prologue);
+    EXPECT_TRUE(attention.program.RunReference(35).ok());
+    const absl::Status status = attention.program.RunReference(36);
+    EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("position 36"));
+  }
+}
+
+// ---- fused and merged
+
+// All splits of all kv heads, with the prologue inside of attention or before.
+OpProgram WholeAttention(const Geometry& g, int64_t position, bool fused) {
+  Attention attention =
+      MakeAttention(g, 0, 0, position, AttentionPrologue::kQkNormRope);
+  OpProgram& p = attention.program;
+  const isa::AttentionOperands& raw = attention.op;
+  const uint32_t roped = p.Activation(
+      "roped", DType::kF24, {uint64_t{g.kv_heads} * g.group * g.head_dim});
+  p.ClearInstructions();
+  for (uint32_t head = 0; head < g.kv_heads && !fused; ++head) {
+    p.Append(isa::QkNormRopeAppendOperands{.q = raw.q,
+                                           .k = raw.k,
+                                           .v = raw.v,
+                                           .q_norm = raw.q_norm,
+                                           .k_norm = raw.k_norm,
+                                           .rope = raw.rope,
+                                           .k_cache = raw.k_cache,
+                                           .v_cache = raw.v_cache,
+                                           .q_out = roped,
+                                           .kv_head = head,
+                                           .group = g.group,
+                                           .head_dim = g.head_dim,
+                                           .splits = g.splits,
+                                           .block = g.block,
+                                           .eps = raw.eps});
+  }
+  for (uint32_t head = 0; head < g.kv_heads; ++head) {
+    for (uint32_t split = 0; split < g.splits; ++split) {
+      isa::AttentionOperands op = raw;
+      op.kv_head = head;
+      op.split = split;
+      if (!fused) {
+        op.prologue = AttentionPrologue::kNone;
+        op.q = roped;
+        op.k = op.v = op.q_norm = op.k_norm = op.rope = isa::kNoBuffer;
+      }
+      p.Append(op);
+    }
+  }
+  return p;
+}
+
+template <typename Run>
+void ExpectFusedEqualsUnfused(Run run) {
+  ForEachPosition([&](const Geometry& g, int64_t position) {
+    OpProgram fused = WholeAttention(g, position, true);
+    OpProgram unfused = WholeAttention(g, position, false);
+    ExpectValidAndRoundTrips(fused);
+    ExpectValidAndRoundTrips(unfused);
+    run(fused, position);
+    run(unfused, position);
+    const isa::Program program = fused.Build();
+    for (const char* name : {"part", "k_cache", "v_cache"}) {
+      const uint32_t id = isa::FindBuffer(program, name);
+      EXPECT_EQ(fused.bytes(id), unfused.bytes(id)) << name;
+    }
+    // Every position up to this one is there now.
+    for (const float value : fused.Floats(isa::FindBuffer(program, "part"))) {
+      ASSERT_FALSE(std::isnan(value));
+    }
+  });
+}
+
+TEST(AttentionTest, FusedPrologueGivesTheBitsOfTheUnfusedForm) {
+  ExpectFusedEqualsUnfused([](OpProgram& p, int64_t position) {
+    const absl::Status status = p.RunReference(position);
+    ASSERT_TRUE(status.ok()) << status;
+  });
+}
+
+// One kv head's splits and their merge into y. Returns y's id.
+uint32_t AppendSplitsAndMerge(Attention& attention) {
+  OpProgram& p = attention.program;
+  isa::AttentionOperands op = attention.op;
+  const Geometry& g = attention.geometry;
+  const uint32_t y = p.Activation(
+      "y", DType::kF24, {uint64_t{g.kv_heads} * g.group * g.head_dim});
+  p.ClearInstructions();
+  for (op.split = 0; op.split < g.splits; ++op.split) p.Append(op);
+  for (uint32_t member = 0; member < g.group; ++member) {
+    p.Append(isa::AttentionMergeOperands{.part = op.part,
+                                         .y = y,
+                                         .kv_head = op.kv_head,
+                                         .group = g.group,
+                                         .member = member,
+                                         .head_dim = g.head_dim,
+                                         .splits = g.splits,
+                                         .begin = 0,
+                                         .count = g.head_dim});
+  }
+  return y;
+}
+
+template <typename Run>
+void ExpectSplitsMergeToTheWhole(Run run) {
+  ForEachPosition([&](Geometry g, int64_t position) {
+    g.kv_heads = 1;  // a merge reads the parts of its kv head only
+    Attention attention = MakeAttention(g, 0, 0, position);
+    const uint32_t y = AppendSplitsAndMerge(attention);
+    ExpectValidAndRoundTrips(attention.program);
+    std::vector<double> want, tolerance;
+    for (uint32_t member = 0; member < g.group; ++member) {
+      const Softmax whole = Oracle(attention, member, /*all_splits=*/true);
+      for (uint32_t i = 0; i < g.head_dim; ++i) {
+        want.push_back(whole.acc[i] / whole.sum);
+        // acc and l of each split, and y, are rounded.
+        tolerance.push_back((3 * kF24Epsilon + 4 * whole.score_error + 1e-5) *
+                            whole.magnitude[i] / whole.sum);
+      }
+    }
+    run(attention.program, position);
+    ExpectNear(attention.program.Floats(y), want, tolerance);
+  });
+}
+
+TEST(AttentionTest, SplitsMergeToTheWhole) {
+  ExpectSplitsMergeToTheWhole([](OpProgram& p, int64_t position) {
+    ASSERT_TRUE(p.RunReference(position).ok());
+  });
+}
+
+// ---- on the device
+
+void RunOnGpu(OpProgram& p, int64_t position) {
+  const absl::Status status = p.RunGpu(position);
+  ASSERT_TRUE(status.ok()) << status;
+}
+
+TEST(AttentionTest, GpuMatchesReference) {
+  MKVM_SKIP_WITHOUT_GPU();
+  ForEachPosition([](const Geometry& g, int64_t position) {
+    for (uint32_t split = 0; split < g.splits; ++split) {
+      SCOPED_TRACE(testing::Message() << "split " << split);
+      Attention gpu = MakeAttention(g, g.kv_heads - 1, split, position);
+      Attention reference = gpu;
+      RunOnGpu(gpu.program, position);
+      ASSERT_TRUE(reference.program.RunReference(position).ok());
+      ExpectMatchesOracle(gpu);
+      EXPECT_EQ(gpu.program.bytes(gpu.op.k_cache),
+                reference.program.bytes(gpu.op.k_cache));
+      for (uint32_t member = 0; member < g.group; ++member) {
+        const std::vector<float> a = gpu.Triple(member);
+        const std::vector<float> b = reference.Triple(member);
+        const uint32_t n = g.head_dim;
+        if (b[n + 1] == 0.0f) {
+          EXPECT_EQ(a, b);
+          continue;
+        }
+        const double error =
+            2 * Oracle(reference, member, false).score_error + 8e-6;
+        EXPECT_NEAR(a[n], b[n], 3 * kF24Epsilon * std::abs(b[n]) + error);
+        EXPECT_NEAR(a[n + 1] * std::exp(a[n] - b[n]), b[n + 1],
+                    (2 * kF24Epsilon + 2 * error) * b[n + 1]);
+      }
+    }
+  });
+}
+
+TEST(AttentionTest, GpuFusedPrologueGivesTheBitsOfTheUnfusedForm) {
+  MKVM_SKIP_WITHOUT_GPU();
+  ExpectFusedEqualsUnfused(RunOnGpu);
+}
+
+TEST(AttentionTest, GpuSplitsMergeToTheWhole) {
+  MKVM_SKIP_WITHOUT_GPU();
+  ExpectSplitsMergeToTheWhole(RunOnGpu);
+}
+
+TEST(AttentionTest, GpuReportsAPositionPastTheCache) {
+  MKVM_SKIP_WITHOUT_GPU();
+  Attention attention = MakeAttention({2, 2, 64, 3, 4, 12}, 1, 0, 35);
+  const absl::Status status = attention.program.RunGpu(36);
+  EXPECT_FALSE(status.ok());
+  EXPECT_THAT(std::string(status.message()), HasSubstr("36"));
+}
+
+}  // namespace
+}  // namespace mkvm::ops

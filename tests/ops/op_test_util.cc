@@ -1,0 +1,428 @@
+#include "tests/ops/op_test_util.h"
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <regex>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "gmock/gmock.h"
+#include "isa/assembler.h"
+#include "isa/disassembler.h"
+#include "isa/verifier.h"
+#include "ops/op_context.h"
+#include "vm/gpu_machine.h"
+
+namespace mkvm::ops {
+namespace {
+
+using isa::BufferKind;
+using isa::DType;
+using isa::Layout;
+
+template <typename T>
+T Load(const std::string& bytes, size_t i) {
+  T value;
+  std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
+  return value;
+}
+
+template <typename T>
+void Store(std::string& bytes, size_t i, T value) {
+  ASSERT_LE((i + 1) * sizeof(T), bytes.size());
+  std::memcpy(bytes.data() + i * sizeof(T), &value, sizeof(T));
+}
+
+// All diagnostics of the verifier, a line each.
+std::string Diagnose(const isa::Program& program) {
+  std::string all;
+  for (const isa::Diagnostic& d : isa::Verify(program)) {
+    absl::StrAppend(&all, d.message, "\n");
+  }
+  return all;
+}
+
+bool MentionsWord(const std::string& text, absl::string_view word) {
+  return std::regex_search(text, std::regex("\\b" + std::string(word) + "\\b"));
+}
+
+bool IsFloat(DType dtype) {
+  return dtype == DType::kF24 || dtype == DType::kBf16 || dtype == DType::kF32;
+}
+
+}  // namespace
+
+uint32_t OpProgram::AddBuffer(absl::string_view name, DType dtype,
+                              BufferKind kind, Layout layout,
+                              std::vector<uint64_t> shape) {
+  const auto id = static_cast<uint32_t>(buffers_.size());
+  buffers_.push_back({.name = std::string(name),
+                      .dtype = dtype,
+                      .kind = kind,
+                      .layout = layout,
+                      .shape = std::move(shape)});
+  const uint64_t elements = NumElements(buffers_.back());
+  data_.emplace_back(elements * SizeOf(dtype), '\0');
+  if (kind == BufferKind::kActivation && IsFloat(dtype)) {
+    Set(id, std::vector<float>(elements, kUnwritten));
+  }
+  return id;
+}
+
+uint32_t OpProgram::Weight(absl::string_view name, DType dtype,
+                           std::vector<uint64_t> shape) {
+  return AddBuffer(name, dtype, BufferKind::kWeight, Layout::kRows,
+                   std::move(shape));
+}
+
+uint32_t OpProgram::Matrix(absl::string_view name, uint64_t rows,
+                           uint64_t columns) {
+  return AddBuffer(name, DType::kBf16, BufferKind::kWeight, Layout::kPanels,
+                   {rows, columns});
+}
+
+uint32_t OpProgram::Input(absl::string_view name, DType dtype,
+                          std::vector<uint64_t> shape) {
+  return AddBuffer(name, dtype, BufferKind::kInput, Layout::kRows,
+                   std::move(shape));
+}
+
+uint32_t OpProgram::Activation(absl::string_view name, DType dtype,
+                               std::vector<uint64_t> shape) {
+  return AddBuffer(name, dtype, BufferKind::kActivation, Layout::kRows,
+                   std::move(shape));
+}
+
+uint32_t OpProgram::State(absl::string_view name, DType dtype,
+                          std::vector<uint64_t> shape) {
+  return AddBuffer(name, dtype, BufferKind::kState, Layout::kRows,
+                   std::move(shape));
+}
+
+void OpProgram::Set(uint32_t id, absl::Span<const float> values) {
+  ASSERT_EQ(values.size(), NumElements(buffers_[id])) << buffers_[id].name;
+  for (size_t i = 0; i < values.size(); ++i) {
+    switch (buffers_[id].dtype) {
+      case DType::kF24:
+        Store(data_[id], i, isa::RoundToF24(values[i]));
+        break;
+      case DType::kBf16:
+        Store(data_[id], i, isa::Bf16BitsOfFloat(values[i]));
+        break;
+      case DType::kF32:
+        Store(data_[id], i, values[i]);
+        break;
+      default:
+        FAIL() << buffers_[id].name << " does not hold floats";
+    }
+  }
+}
+
+void OpProgram::SetInts(uint32_t id, absl::Span<const int32_t> values) {
+  ASSERT_EQ(buffers_[id].dtype, DType::kI32);
+  ASSERT_EQ(values.size(), NumElements(buffers_[id])) << buffers_[id].name;
+  for (size_t i = 0; i < values.size(); ++i) Store(data_[id], i, values[i]);
+}
+
+void OpProgram::SetRanked(uint32_t id,
+                          absl::Span<const std::pair<float, uint32_t>> values) {
+  ASSERT_EQ(buffers_[id].dtype, DType::kRanked);
+  ASSERT_EQ(values.size(), NumElements(buffers_[id])) << buffers_[id].name;
+  for (size_t i = 0; i < values.size(); ++i) {
+    Store(data_[id], i, isa::PackRanked(values[i].first, values[i].second, 0));
+  }
+}
+
+void OpProgram::SetRandom(uint32_t id, uint32_t seed, float scale,
+                          float center) {
+  std::mt19937 generator(seed);
+  std::vector<float> values(NumElements(buffers_[id]));
+  for (float& value : values) {
+    const double unit = static_cast<double>(generator()) / 0x1p32;  // [0, 1)
+    value = center + static_cast<float>((2.0 * unit - 1.0) * scale);
+  }
+  Set(id, values);
+}
+
+std::vector<float> OpProgram::Floats(uint32_t id) const {
+  std::vector<float> values(NumElements(buffers_[id]));
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = buffers_[id].dtype == DType::kBf16
+                    ? isa::FloatOfBf16Bits(Load<uint16_t>(data_[id], i))
+                    : Load<float>(data_[id], i);
+  }
+  return values;
+}
+
+std::vector<double> OpProgram::Doubles(uint32_t id) const {
+  const std::vector<float> values = Floats(id);
+  return {values.begin(), values.end()};
+}
+
+std::vector<int32_t> OpProgram::Ints(uint32_t id) const {
+  std::vector<int32_t> values(NumElements(buffers_[id]));
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = Load<int32_t>(data_[id], i);
+  }
+  return values;
+}
+
+std::vector<std::pair<float, uint32_t>> OpProgram::Ranked(uint32_t id) const {
+  std::vector<std::pair<float, uint32_t>> values(NumElements(buffers_[id]));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto word = Load<uint64_t>(data_[id], i);
+    EXPECT_EQ(isa::TagOfRanked(word), 0u);
+    values[i] = {isa::ScoreOfRanked(word), isa::IndexOfRanked(word)};
+  }
+  return values;
+}
+
+isa::Program OpProgram::Build() const {
+  isa::Program program;
+  program.name = "op_test";
+  program.buffers = buffers_;
+  program.queues = {instructions_};
+  if (instructions_.empty() || instructions_.back().opcode !=
+                                   static_cast<uint16_t>(isa::Opcode::kHalt)) {
+    program.queues[0].push_back(isa::Encode(isa::HaltOperands{}));
+  }
+  program.labels.emplace_back();
+  for (size_t pc = 0; pc < program.queues[0].size(); ++pc) {
+    program.labels[0].push_back(absl::StrCat("i", pc));
+  }
+  return program;
+}
+
+absl::Status OpProgram::RunReference(int64_t position) {
+  std::vector<HostBuffer> buffers;
+  for (size_t id = 0; id < buffers_.size(); ++id) {
+    buffers.push_back({.data = data_[id].data(),
+                       .dtype = buffers_[id].dtype,
+                       .shape = buffers_[id].shape});
+  }
+  OpContext context(buffers);
+  context.position = position;
+  context.on_token = [this](int64_t p, int32_t token) {
+    tokens_.emplace_back(p, token);
+  };
+  for (const isa::Instruction& instruction : instructions_) {
+    if (absl::Status status = RunInstruction(instruction, context);
+        !status.ok()) {
+      return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OpProgram::RunGpu(int64_t position, int64_t max_passes) {
+  absl::StatusOr<std::unique_ptr<vm::Machine>> machine =
+      vm::CreateGpuMachine(Build(), {});
+  if (!machine.ok()) return machine.status();
+  for (size_t id = 0; id < buffers_.size(); ++id) {
+    const isa::Buffer& buffer = buffers_[id];
+    if (buffer.kind == BufferKind::kActivation) continue;
+    const vm::HostTensor tensor = {
+        .dtype = buffer.dtype, .shape = buffer.shape, .data = data_[id].data()};
+    if (absl::Status status = (*machine)->Bind(buffer.name, tensor);
+        !status.ok()) {
+      return status;
+    }
+  }
+  vm::RunOptions options;
+  options.first_position = position;
+  options.max_passes = max_passes;
+  options.on_token = [this](int64_t p, int32_t token) {
+    tokens_.emplace_back(p, token);
+  };
+  absl::StatusOr<vm::RunResult> result = (*machine)->Run(options);
+  if (!result.ok()) return result.status();
+  gpu_passes_ = result->passes;
+  for (size_t id = 0; id < buffers_.size(); ++id) {
+    if (buffers_[id].kind != BufferKind::kActivation &&
+        buffers_[id].kind != BufferKind::kState) {
+      continue;
+    }
+    if (absl::Status status = (*machine)->Read(
+            buffers_[id].name, {data_[id].data(), data_[id].size()});
+        !status.ok()) {
+      return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GpuStatus() { return vm::QueryGpu(0).status(); }
+
+void ExpectValidAndRoundTrips(const OpProgram& program) {
+  const isa::Program built = program.Build();
+  EXPECT_EQ(Diagnose(built), "");
+  const std::string bytes = isa::SerializeProgram(built);
+
+  absl::StatusOr<isa::Program> parsed = isa::ParseProgram(bytes);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(isa::SerializeProgram(*parsed), bytes);
+
+  const std::string text = isa::Disassemble(built);
+  absl::StatusOr<isa::Program> assembled = isa::Assemble(text);
+  ASSERT_TRUE(assembled.ok()) << assembled.status() << "\n" << text;
+  EXPECT_EQ(isa::SerializeProgram(*assembled), bytes) << text;
+}
+
+void ExpectNear(absl::Span<const float> got, absl::Span<const double> want,
+                absl::Span<const double> tolerance) {
+  ASSERT_EQ(got.size(), want.size());
+  ASSERT_EQ(got.size(), tolerance.size());
+  int shown = 0;
+  for (size_t i = 0; i < got.size() && shown < 5; ++i) {
+    // Written so that a NaN on either side fails.
+    if (std::abs(got[i] - want[i]) <= tolerance[i]) continue;
+    ADD_FAILURE() << "element " << i << " of " << got.size() << ": got "
+                  << got[i] << ", want " << want[i] << " +- " << tolerance[i];
+    ++shown;
+  }
+}
+
+void ExpectEncodedWords(const isa::Instruction& instruction, uint16_t code,
+                        absl::string_view name,
+                        const std::vector<uint32_t>& words) {
+  EXPECT_EQ(instruction.opcode, code);
+  ASSERT_LE(words.size(), static_cast<size_t>(isa::kOperandWords));
+  for (size_t i = 0; i < static_cast<size_t>(isa::kOperandWords); ++i) {
+    EXPECT_EQ(instruction.operands[i], i < words.size() ? words[i] : 0u)
+        << "word " << i;
+  }
+  const isa::OpcodeInfo* info = isa::FindOpcode(name);
+  ASSERT_NE(info, nullptr) << std::string(name);
+  EXPECT_EQ(static_cast<uint16_t>(info->opcode), code);
+  EXPECT_EQ(info->operands.size(), words.size());
+}
+
+void ExpectRequirement(const OpProgram& good, const OpProgram& bad,
+                       absl::string_view message) {
+  const auto broken = [](const isa::Program& program) {
+    std::vector<absl::string_view> messages;
+    AppendBrokenRequirements(program, program.queues[0][0], messages);
+    return std::vector<std::string>(messages.begin(), messages.end());
+  };
+  const std::string text(message);
+  EXPECT_THAT(broken(good.Build()), testing::IsEmpty());
+  EXPECT_THAT(broken(bad.Build()), testing::Contains(text));
+  EXPECT_THAT(Diagnose(bad.Build()), testing::HasSubstr(text));
+}
+
+void ExpectAllRequirements(const isa::Instruction& instruction,
+                           const std::set<std::string>& seen) {
+  const isa::OpcodeInfo* info = isa::FindOpcode(instruction.opcode);
+  ASSERT_NE(info, nullptr);
+  for (const absl::string_view message : info->requirements) {
+    EXPECT_EQ(seen.count(std::string(message)), 1u)
+        << "no test breaks: " << message;
+  }
+}
+
+namespace {
+
+// Whether some access of the program's first instruction leaves its buffer.
+bool AccessesPastTheEnd(const isa::Program& program) {
+  std::vector<isa::Access> accesses;
+  AppendAccesses(program, program.queues[0][0], accesses);
+  for (const isa::Access& access : accesses) {
+    if (access.begin + access.count >
+        NumElements(program.buffers[access.buffer])) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// A kind of buffer that the operand may not be.
+BufferKind ForbiddenKind(isa::AccessKind access) {
+  switch (access) {
+    case isa::AccessKind::kWeight:
+      return BufferKind::kActivation;
+    case isa::AccessKind::kUpdate:
+      return BufferKind::kActivation;
+    case isa::AccessKind::kWrite:
+      return BufferKind::kWeight;
+    case isa::AccessKind::kRead:
+      break;  // any kind may be read
+  }
+  return BufferKind::kState;
+}
+
+// Checks operand `i` of `good`, the only instruction of a valid program.
+class OperandCheck {
+ public:
+  OperandCheck(const OpProgram& program, const isa::Instruction& good,
+               const isa::OperandInfo& operand, size_t i)
+      : program_(program), good_(good), operand_(operand), i_(i) {}
+
+  void ExpectNamed(const OpProgram& program, uint32_t word,
+                   const char* why) const {
+    OpProgram spoiled = program;
+    isa::Instruction bad = good_;
+    bad.operands[i_] = word;
+    spoiled.AppendInstruction(bad);
+    const std::string diagnostics = Diagnose(spoiled.Build());
+    EXPECT_TRUE(MentionsWord(diagnostics, operand_.name))
+        << operand_.name << " " << why << ": "
+        << (diagnostics.empty() ? "accepted" : diagnostics);
+  }
+
+  void ExpectBufferChecked() const {
+    if (!operand_.optional) ExpectNamed(program_, isa::kNoBuffer, "missing");
+    ExpectNamed(program_, 1000, "out of range");
+    for (int dtype = 0; dtype <= static_cast<int>(DType::kRanked); ++dtype) {
+      if (operand_.dtypes >> dtype & 1) continue;
+      OpProgram other = program_;
+      const uint32_t id =
+          other.State("other", static_cast<DType>(dtype), {4096});
+      ExpectNamed(other, id, "of another dtype");
+    }
+    const uint32_t id = good_.operands[i_];
+    if (id == isa::kNoBuffer) return;
+    if (operand_.access != isa::AccessKind::kRead) {
+      OpProgram other = program_;
+      other.buffer(id).kind = ForbiddenKind(operand_.access);
+      ExpectNamed(other, id, "of another kind");
+    }
+    OpProgram shorter = program_;
+    if (--shorter.buffer(id).shape[0] == 0) return;
+    OpProgram accessing = shorter;
+    accessing.AppendInstruction(good_);
+    if (AccessesPastTheEnd(accessing.Build())) {
+      ExpectNamed(shorter, id, "too short");
+    }
+  }
+
+ private:
+  const OpProgram& program_;
+  const isa::Instruction& good_;
+  const isa::OperandInfo& operand_;
+  size_t i_;
+};
+
+}  // namespace
+
+void ExpectOperandsCheckedByName(const OpProgram& program,
+                                 const isa::Instruction& instruction) {
+  const isa::OpcodeInfo* info = isa::FindOpcode(instruction.opcode);
+  ASSERT_NE(info, nullptr);
+  for (size_t i = 0; i < info->operands.size(); ++i) {
+    const isa::OperandInfo& operand = info->operands[i];
+    const OperandCheck check(program, instruction, operand, i);
+    if (operand.kind == isa::OperandKind::kEnum) {
+      check.ExpectNamed(program, 99, "of an unknown value");
+    }
+    if (operand.kind == isa::OperandKind::kBuffer) check.ExpectBufferChecked();
+  }
+  OpProgram stray = program;
+  isa::Instruction bad = instruction;
+  bad.operands[isa::kOperandWords - 1] = 1;
+  stray.AppendInstruction(bad);
+  EXPECT_NE(Diagnose(stray.Build()), "") << "an unused word is not zero";
+}
+
+}  // namespace mkvm::ops
