@@ -49,14 +49,14 @@ class Builder : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  bool parse_error(size_t position, const std::string& last_token,
+  bool parse_error(size_t position, const std::string&,
                    const nlohmann::detail::exception&) override {
     if (position > text_.size()) {
       error_ = absl::StrFormat("byte %d: the text ends in the middle",
                                text_.size() + 1);
     } else {
       error_ = absl::StrFormat("byte %d: not JSON near \"%s\"", position,
-                               Short(last_token));
+                               Excerpt(position));
     }
     return false;
   }
@@ -65,11 +65,14 @@ class Builder : public nlohmann::json_sax<Json> {
   Json TakeRoot() { return std::move(root_); }
 
  private:
-  // Control and non-ASCII bytes are not for terminals.
-  static std::string Short(const std::string& token) {
-    std::string shown;
-    for (const char c : token.substr(0, 24)) {
-      shown += c >= 0x20 && c < 0x7f ? c : '?';
+  // The bytes up to and with `position`, counted from 1. Control and non-ASCII
+  // bytes are not for terminals.
+  std::string Excerpt(size_t position) const {
+    constexpr size_t kShown = 16;
+    const size_t begin = position < kShown ? 0 : position - kShown;
+    std::string shown(text_.substr(begin, position - begin));
+    for (char& c : shown) {
+      if (c < 0x20 || c >= 0x7f) c = '?';
     }
     return shown;
   }
