@@ -49,8 +49,8 @@ absl::Status FaultStatus(const isa::Program& program, const Fault& fault) {
           "%stoken %d is no row of the table, which has %d rows", stops,
           static_cast<int32_t>(fault.seen), fault.wanted));
     case FaultKind::kNanScore:
-      return absl::FailedPreconditionError(
-          absl::StrCat(stops, "the best score is NaN"));
+      return absl::FailedPreconditionError(absl::StrFormat(
+          "%sthe best score at position %d is NaN", stops, fault.seen));
     case FaultKind::kBadOpcode:
       return absl::FailedPreconditionError(
           absl::StrCat(stops, "this machine has no body for the opcode"));

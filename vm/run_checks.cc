@@ -1,7 +1,9 @@
 #include "vm/run_checks.h"
 
 #include <limits>
+#include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
 namespace mkvm::vm {
@@ -45,10 +47,13 @@ absl::Status CheckAllBound(const isa::Program& program,
     }
   }
   if (first == nullptr) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrFormat(
-      "%s %s is not bound%s", isa::Name(first->kind), first->name,
-      others == 0 ? ""
-                  : absl::StrFormat(", nor are %d other buffers", others)));
+  std::string message =
+      absl::StrCat(isa::Name(first->kind), " ", first->name, " is not bound");
+  if (others == 1) absl::StrAppend(&message, ", nor is 1 other buffer");
+  if (others > 1) {
+    absl::StrAppend(&message, ", nor are ", others, " other buffers");
+  }
+  return absl::FailedPreconditionError(message);
 }
 
 absl::Status CheckRunOptions(const RunOptions& options) {
