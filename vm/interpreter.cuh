@@ -226,22 +226,28 @@ __device__ inline void WaitForSlot(const ops::DeviceContext& context,
 
 // Lane i of warp 0 waits for counter i. The barrier that follows hands what was
 // acquired to the other threads.
+//
+// A tagged wait looks at the counter too, relaxed: a hint that the data are
+// probably there, so that one lane polls one word and not the whole block every
+// word (which slows the producers down: docs/performance.md). The data's own
+// tags decide.
 __device__ inline void WaitForCounters(const LaunchArguments& arguments,
                                        const ops::InstructionSlot& slot,
                                        const ops::DeviceContext& context) {
   const isa::Instruction& instruction = slot.instruction;
-  const uint32_t untagged =
-      ((1u << instruction.num_waits) - 1) & ~uint32_t{instruction.tagged};
-  if (untagged == 0) return;
+  if (instruction.num_waits == 0) return;
   const uint32_t i = context.thread();
-  if (i < isa::kMaxWaits && (untagged >> i & 1) != 0) {
+  if (i < instruction.num_waits) {
     const uint32_t* counter =
         arguments.counters +
         uint64_t{instruction.waits[i].counter} * kCounterStride;
+    const bool tagged = instruction.WaitIsTagged(i);
     const uint32_t wanted = slot.wanted[i];
     ops::Spin spin(context);
-    uint32_t seen = ptx::LoadAcquireGpu(counter);
-    while (static_cast<int32_t>(seen - wanted) < 0) {
+    while (true) {
+      const uint32_t seen = tagged ? ptx::LoadRelaxedGpu(counter)
+                                   : ptx::LoadAcquireGpu(counter);
+      if (static_cast<int32_t>(seen - wanted) >= 0) break;
       if (spin.Expired()) {
         if (spin.timed_out()) {
           context.Raise(ops::FaultKind::kCounterTimeout,
@@ -250,7 +256,6 @@ __device__ inline void WaitForCounters(const LaunchArguments& arguments,
         context.shared->faulty = 1;
         break;
       }
-      seen = ptx::LoadAcquireGpu(counter);
     }
   }
   context.Barrier();
