@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -9,10 +10,6 @@
 
 namespace mkvm::isa {
 namespace {
-
-constexpr absl::string_view PassName(bool other_pass) {
-  return other_pass ? "in the pass before" : "in this pass";
-}
 
 // Checks each instruction as HappensBefore visits it. Every check asks whether
 // an earlier access comes before the visited one, so one direction suffices:
@@ -188,40 +185,45 @@ class OrderChecker {
 
   void StateRace(const Access& access, uint32_t r, uint32_t worker,
                  uint32_t step, bool other_writes) {
-    if (!FirstRaceOf(access)) return;
-    const Place other = order_.PlaceOfStep(worker, step);
-    const bool other_pass = step != order_.Step(other, pass_);
     const Dataflow::StateRegion& region = flow_.state_regions[r];
-    const std::string part =
-        report_.Name(access.buffer, std::max(access.begin, region.begin),
-                     std::min(access.begin + access.count, region.end));
-    const absl::string_view verb =
-        access.kind == AccessKind::kRead ? "reads " : "writes ";
-    const absl::string_view other_verb = other_writes ? "write" : "read";
+    const Place other = order_.PlaceOfStep(worker, step);
+    const uint32_t other_pass = step == order_.Step(other, 0) ? 0 : 1;
+    struct Side {
+      Place place;
+      bool writes;
+      std::string region;
+    };
+    Side later{place_, access.kind != AccessKind::kRead, report_.Name(access)};
+    Side earlier{other, other_writes,
+                 report_.Name(region.buffer, region.begin, region.end)};
     const bool declared =
         order_.StepBefore(Relation::kDeclared, worker, step, place_.worker);
+    // The visits may have come upon the later pass first.
+    if (other_pass > pass_) std::swap(later, earlier);
+    if (!IsFirstRace(later.place, access.buffer)) return;
+    const absl::string_view what = earlier.writes ? "write" : "read";
     report_.Add(
-        place_,
-        absl::StrCat(verb, report_.Name(access), ", but ",
-                     declared
-                         ? "only tagged data or signals without release order"
-                         : "nothing orders",
-                     " it after the ", other_verb, " of ", part, " ",
-                     PassName(other_pass)),
-        {absl::StrCat("note: the ", other_verb, " is by ", report_.Name(other)),
+        later.place,
+        absl::StrCat(
+            later.writes ? "writes " : "reads ", later.region, ", but ",
+            declared ? "only tagged data or signals without release order"
+                     : "nothing orders",
+            " it after the ", what, " of ", earlier.region,
+            other_pass == pass_ ? " in this pass" : " in the pass before"),
+        {absl::StrCat("note: the ", what, " is by ",
+                      report_.Name(earlier.place)),
          declared ? "mend: let that instruction signal with release and wait "
                     "for it untagged"
-                  : report_.WaitForIt(other, other_pass)});
+                  : report_.WaitForIt(earlier.place, other_pass != pass_)});
   }
 
-  // One diagnostic per access, not one per pass.
-  bool FirstRaceOf(const Access& access) {
-    const uint32_t key = flow_.IndexOf(place_);
-    const auto known = std::make_pair(key, access.operand);
-    if (std::find(raced_.begin(), raced_.end(), known) != raced_.end()) {
+  // One diagnostic per instruction and buffer, not one per pass and pair.
+  bool IsFirstRace(Place place, uint32_t buffer) {
+    const auto race = std::make_pair(flow_.IndexOf(place), buffer);
+    if (std::find(raced_.begin(), raced_.end(), race) != raced_.end()) {
       return false;
     }
-    raced_.push_back(known);
+    raced_.push_back(race);
     return true;
   }
 
@@ -307,7 +309,7 @@ class OrderChecker {
   std::vector<std::vector<std::pair<Place, uint32_t>>> counting_;
   std::vector<Place> stop_writers_;
   std::vector<std::vector<Touch>> touched_;  // by state region
-  std::vector<std::pair<uint32_t, uint8_t>> raced_;
+  std::vector<std::pair<uint32_t, uint32_t>> raced_;
   Place place_{};
   uint32_t pass_ = 0;
 };

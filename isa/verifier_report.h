@@ -46,7 +46,8 @@ class Report {
   std::string Name(uint32_t buffer, uint64_t begin, uint64_t end) const;
   // "counter L03.x"
   std::string CounterName(uint32_t counter) const;
-  // "wait for counter L03.x, which it signals", or what to do without one.
+  // "mend: wait for counter L03.x, which that instruction signals", or what to
+  // do where it signals none.
   std::string WaitForIt(Place signaller, bool lagged) const;
 
  private:

@@ -1,0 +1,139 @@
+// The programs of the verifier's tests, and how they are spoiled.
+#ifndef MKVM_TESTS_ISA_VERIFIER_TESTING_H_
+#define MKVM_TESTS_ISA_VERIFIER_TESTING_H_
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "isa/assembler.h"
+#include "isa/program.h"
+#include "isa/verifier.h"
+
+namespace mkvm::isa {
+
+// A whole decode loop on two workers: embed, a norm and a head, argmax,
+// advance. Activations travel as tagged data, the token by release.
+inline constexpr char kDecode[] = R"(
+program decode
+buffer tokens i32 [8] state
+buffer run i32 [2] input
+buffer eos i32 [1] input
+buffer table bf16 [32, 16] weight
+buffer g bf16 [16] weight
+buffer w bf16 [32, 16] weight layout=panels
+buffer x f24 [16] activation
+buffer best ranked [2] activation
+buffer token ranked [1] activation
+buffer stop i32 [1] state
+counter x
+counter best
+counter token
+counter advanced
+worker 0
+  embed[0]: embed tokens=tokens table=table y=x begin=0 count=8 signal(x relaxed)
+  head[0]: gemv x=x w=w g=g best=best row_begin=0 rows=16 k=16 slot=0 eps=0.5 prologue=rms_norm epilogue=argmax wait(x tagged) polled(x) signal(best relaxed)
+  argmax: argmax x=best y=token n=2 wait(best tagged) polled(x) signal(token relaxed)
+  advance: advance best=token run=run eos=eos tokens=tokens stop=stop wait(token tagged) polled(best) signal(advanced)
+  halt[0]: halt stop=stop wait(advanced)
+worker 1
+  embed[1]: embed tokens=tokens table=table y=x begin=8 count=8 signal(x relaxed)
+  head[1]: gemv x=x w=w g=g best=best row_begin=16 rows=16 k=16 slot=1 eps=0.5 prologue=rms_norm epilogue=argmax wait(x tagged) polled(x) signal(best relaxed)
+  halt[1]: halt stop=stop wait(advanced)
+)";
+
+// A pipe over two workers without a stop: `first` writes h, `second` reads it;
+// the lagged wait lets `first` overwrite h only then.
+inline constexpr char kPipe[] = R"(
+program pipe
+buffer in f24 [16] input
+buffer h f24 [16] activation
+buffer y f24 [16] activation
+counter h
+counter y
+worker 0
+  first: add a=in b=in y=h begin=0 count=16 wait(y lag) signal(h)
+  halt
+worker 1
+  second: add a=h b=h y=y begin=0 count=16 wait(h) signal(y)
+  halt
+)";
+
+// State handed from worker to worker: one appends to the caches, another
+// attends to them. Counters only.
+inline constexpr char kCache[] = R"(
+program cache
+buffer q f24 [8] input
+buffer k f24 [8] input
+buffer v f24 [8] input
+buffer norm bf16 [8] weight
+buffer rope f32 [16, 8] weight
+buffer k_cache bf16 [1, 16, 8] state
+buffer v_cache bf16 [1, 16, 8] state
+buffer q_out f24 [8] activation
+buffer part f24 [1, 1, 1, 12] activation
+counter append
+counter part
+worker 0
+  append: qk_norm_rope_append q=q k=k v=v q_norm=norm k_norm=norm rope=rope k_cache=k_cache v_cache=v_cache q_out=q_out kv_head=0 group=1 head_dim=8 splits=1 block=8 eps=0.5 wait(part lag) signal(append)
+  halt
+worker 1
+  attend: attention q=q_out k_cache=k_cache v_cache=v_cache part=part kv_head=0 group=1 head_dim=8 split=0 splits=1 block=8 wait(append) signal(part)
+  halt
+)";
+
+inline std::string Replace(std::string text, const std::string& from,
+                           const std::string& to) {
+  const size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << "no " << from;
+  if (at == std::string::npos) return text;
+  EXPECT_EQ(text.find(from, at + 1), std::string::npos) << "two " << from;
+  return text.replace(at, from.size(), to);
+}
+
+inline Program Parse(const std::string& text) {
+  absl::StatusOr<Program> program = Assemble(text);
+  EXPECT_TRUE(program.ok()) << program.status();
+  return program.ok() ? *std::move(program) : Program();
+}
+
+inline std::string Errors(const Program& program) {
+  std::string errors;
+  for (const Diagnostic& d : Verify(program)) {
+    absl::StrAppend(&errors, d.message, "\n");
+  }
+  return errors;
+}
+
+inline std::string Errors(const std::string& text) {
+  return Errors(Parse(text));
+}
+
+// kDecode with one place of its text replaced.
+inline std::string ErrorsOfDecode(const std::string& from,
+                                  const std::string& to) {
+  return Errors(Replace(kDecode, from, to));
+}
+inline std::string ErrorsOfPipe(const std::string& from,
+                                const std::string& to) {
+  return Errors(Replace(kPipe, from, to));
+}
+
+inline Instruction& Find(Program& program, const std::string& label) {
+  for (size_t w = 0; w < program.queues.size(); ++w) {
+    for (size_t pc = 0; pc < program.queues[w].size(); ++pc) {
+      if (program.labels[w][pc] == label) return program.queues[w][pc];
+    }
+  }
+  ADD_FAILURE() << "no instruction " << label;
+  return program.queues[0][0];
+}
+
+inline Buffer& FindBufferOf(Program& program, const std::string& name) {
+  return program.buffers[FindBuffer(program, name)];
+}
+
+}  // namespace mkvm::isa
+
+#endif  // MKVM_TESTS_ISA_VERIFIER_TESTING_H_
