@@ -22,13 +22,13 @@ constexpr char kIntroduction[] = R"(# The instruction set
 
 <!-- Generated from isa/opcodes.def. To renew: mkvm isa > docs/isa.md -->
 
-ISA version $version. A program is one queue of instructions per worker. In every
-pass (one token of a decode program) each worker carries out its queue from the
-first instruction to `halt`, in order. What orders instructions of different
-workers is written in the instructions themselves: the counters they wait for
-and the counter they signal. `isa/opcodes.def` is the source of everything
-below; [program_format.md](program_format.md) describes the file, and
-[memory_model.md](memory_model.md) what waits and signals guarantee.
+ISA version $version. A program is one queue of instructions per worker. In
+every pass (one token of a decode program) each worker carries out its queue
+from the first instruction to `halt`, in order. What orders instructions of
+different workers is written in the instructions themselves: the counters they
+wait for and the counter they signal. `isa/opcodes.def` is the source of
+everything below; [program_format.md](program_format.md) describes the file,
+and [memory_model.md](memory_model.md) what waits and signals guarantee.
 
 ## Encoding
 
@@ -56,14 +56,15 @@ An instruction is 128 bytes, 128-byte aligned, little-endian.
 | `signal` | the counter that ticks when the writes are visible; 0xffffffff: none |
 | `polled` | bit i: operand i is read by polling the tags of its elements |
 
-Operands are 32-bit words: the index of a buffer (0xffffffff: none), an unsigned
-number, a binary32 number, or an enumerator. Words and bits without a meaning are
-zero.
+Operands are 32-bit words: the index of a buffer (0xffffffff: none), an
+unsigned number, a binary32 number, or an enumerator. Words and bits without a
+meaning are zero.
 
-Counters only ever grow. With `producers` signals to a counter per pass, wait i of
-pass p (counted from 0) is over when the counter has reached `p * producers +
-threshold`, or with a lag `(p - 1) * producers + threshold` (no wait in pass 0).
-A waiter waits for all producers: `threshold` equals `producers`.
+Counters only ever grow. With `producers` signals to a counter per pass, wait i
+of pass p (counted from 0) is over when the counter has reached
+`p * producers + threshold`, or with a lag `(p - 1) * producers + threshold`
+(no wait in pass 0). A waiter waits for all producers: `threshold` equals
+`producers`.
 
 ## Number formats
 
@@ -76,10 +77,15 @@ A waiter waits for all producers: `threshold` equals `producers`.
 | `ranked` | 8 | candidates of an argmax | binary32 score, 8-bit tag, 24-bit index |
 
 ```
-   31 30       23 22              8 7      0         63         40 39 32 31        0
-  +--+-----------+-----------------+--------+       +-------------+-----+-----------+
-  |s | exponent  | 15-bit mantissa |  tag   |  f24  | index       | tag | score     |  ranked
-  +--+-----------+-----------------+--------+       +-------------+-----+-----------+
+          31 30       23 22              8 7      0
+         +--+-----------+-----------------+--------+
+  f24    |s | exponent  | 15-bit mantissa |  tag   |
+         +--+-----------+-----------------+--------+
+
+          63         40 39   32 31                0
+         +-------------+-------+-------------------+
+  ranked | index       |  tag  | score (binary32)  |
+         +-------------+-------+-------------------+
 ```
 
 The tag of pass p is `1 + p % 255`; 0 is what cleared memory holds. A tag says
@@ -100,10 +106,10 @@ An activation rounds once, where it is stored:
 - `gemv` with prologue `rms_norm` multiplies the weights with x * g and the sum
   with 1 / sqrt(mean(x^2) + eps). x * g has up to 24 significant bits: the CPU
   keeps them, a GPU keeps 16 of them, again as two bf16.
-- `gemv` compares and stores the product before any rounding: `argmax` ranks
-  binary32 scores, and an `f32` y is not rounded at all.
-- The KV cache holds bf16: k after norm and rotation, v as it comes, each rounded
-  once to nearest even. q rounds to `f24` before it meets them.
+- `gemv` with epilogue `argmax` ranks the scores in binary32, before any
+  rounding; an `f32` y is not rounded at all.
+- The KV cache holds bf16: k after norm and rotation, v as it comes, each
+  rounded once to nearest even. q rounds to `f24` before it meets them.
 - Scores, softmax, norms and the rotation are in binary32. A split's partial
   result (`part`) is stored in `f24`: acc, m and l, relative to the stored m.
 
@@ -218,9 +224,9 @@ std::string IsaMarkdown() {
   absl::StrAppend(&text,
                   "## Opcodes\n\n"
                   "A *read* needs its data; a *weight* depends on nothing at "
-                  "run time and may be fetched\nahead of the waits; a *write* "
-                  "writes every element of its region; an *update* reads and\n"
-                  "writes parts of a state buffer.\n\n"
+                  "run time and may be\nfetched ahead of the waits; a *write* "
+                  "writes every element of its region; an\n*update* reads "
+                  "and writes parts of a state buffer.\n\n"
                   "| Number | Opcode | Operands |\n|---|---|---|\n");
   for (const OpcodeInfo& info : AllOpcodes()) {
     std::vector<absl::string_view> names;
