@@ -19,7 +19,7 @@ Add MakeAdd(uint32_t n, uint32_t begin, uint32_t count) {
   OpProgram& p = add.program;
   add.op.a = p.Input("a", isa::DType::kF24, {n});
   add.op.b = p.Input("b", isa::DType::kF24, {n});
-  add.op.y = p.Activation("y", isa::DType::kF24, {n});
+  add.op.y = p.Output("y", isa::DType::kF24, {n});
   add.op.begin = begin;
   add.op.count = count;
   p.SetRandom(add.op.a, n, 2.0f);

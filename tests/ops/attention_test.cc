@@ -106,8 +106,8 @@ Attention MakeAttention(const Geometry& g, uint32_t kv_head, uint32_t split,
   }
   op.k_cache = p.State("k_cache", DType::kBf16, {rows, g.capacity, g.head_dim});
   op.v_cache = p.State("v_cache", DType::kBf16, {rows, g.capacity, g.head_dim});
-  op.part = p.Activation("part", DType::kF24,
-                         {g.kv_heads, g.splits, g.group, g.head_dim + 4});
+  op.part = p.Output("part", DType::kF24,
+                     {g.kv_heads, g.splits, g.group, g.head_dim + 4});
   op.kv_head = kv_head;
   op.group = g.group;
   op.head_dim = g.head_dim;
@@ -401,8 +401,10 @@ OpProgram WholeAttention(const Geometry& g, int64_t position, bool fused) {
       MakeAttention(g, 0, 0, position, AttentionPrologue::kQkNormRope);
   OpProgram& p = attention.program;
   const isa::AttentionOperands& raw = attention.op;
-  const uint32_t roped = p.Activation(
-      "roped", DType::kF24, {uint64_t{g.kv_heads} * g.group * g.head_dim});
+  const uint64_t q_elements = uint64_t{g.kv_heads} * g.group * g.head_dim;
+  const uint32_t roped =
+      fused ? isa::kNoBuffer : p.Activation("roped", DType::kF24, {q_elements});
+  p.buffer(raw.part).kind = isa::BufferKind::kActivation;  // all is written
   p.ClearInstructions();
   for (uint32_t head = 0; head < g.kv_heads && !fused; ++head) {
     p.Append(isa::QkNormRopeAppendOperands{.q = raw.q,
@@ -472,6 +474,7 @@ uint32_t AppendSplitsAndMerge(Attention& attention) {
   const Geometry& g = attention.geometry;
   const uint32_t y = p.Activation(
       "y", DType::kF24, {uint64_t{g.kv_heads} * g.group * g.head_dim});
+  p.buffer(op.part).kind = isa::BufferKind::kActivation;  // all is written
   p.ClearInstructions();
   for (op.split = 0; op.split < g.splits; ++op.split) p.Append(op);
   for (uint32_t member = 0; member < g.group; ++member) {

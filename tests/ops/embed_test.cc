@@ -24,7 +24,7 @@ Embed MakeEmbed(uint64_t vocabulary, uint64_t hidden, uint32_t begin,
   embed.op.table =
       panels ? p.Matrix("table", vocabulary, hidden)
              : p.Weight("table", isa::DType::kBf16, {vocabulary, hidden});
-  embed.op.y = p.Activation("y", isa::DType::kF24, {hidden});
+  embed.op.y = p.Output("y", isa::DType::kF24, {hidden});
   embed.op.begin = begin;
   embed.op.count = count;
   p.SetInts(embed.op.tokens, {2, 0, static_cast<int32_t>(vocabulary) - 1, 1});

@@ -6,8 +6,8 @@
 #include <random>
 #include <regex>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
 #include "isa/assembler.h"
 #include "isa/disassembler.h"
@@ -65,10 +65,13 @@ uint32_t OpProgram::AddBuffer(absl::string_view name, DType dtype,
                       .shape = std::move(shape)});
   const uint64_t elements = NumElements(buffers_.back());
   data_.emplace_back(elements * SizeOf(dtype), '\0');
-  if (kind == BufferKind::kActivation && IsFloat(dtype)) {
-    Set(id, std::vector<float>(elements, kUnwritten));
-  }
+  if (kind == BufferKind::kActivation) Poison(id);
   return id;
+}
+
+void OpProgram::Poison(uint32_t id) {
+  if (!IsFloat(buffers_[id].dtype)) return;
+  Set(id, std::vector<float>(NumElements(buffers_[id]), kUnwritten));
 }
 
 uint32_t OpProgram::Weight(absl::string_view name, DType dtype,
@@ -99,6 +102,13 @@ uint32_t OpProgram::State(absl::string_view name, DType dtype,
                           std::vector<uint64_t> shape) {
   return AddBuffer(name, dtype, BufferKind::kState, Layout::kRows,
                    std::move(shape));
+}
+
+uint32_t OpProgram::Output(absl::string_view name, DType dtype,
+                           std::vector<uint64_t> shape) {
+  const uint32_t id = State(name, dtype, std::move(shape));
+  Poison(id);
+  return id;
 }
 
 void OpProgram::Set(uint32_t id, absl::Span<const float> values) {
@@ -308,6 +318,7 @@ void ExpectRequirement(const OpProgram& good, const OpProgram& bad,
   };
   const std::string text(message);
   EXPECT_THAT(broken(good.Build()), testing::IsEmpty());
+  EXPECT_EQ(Diagnose(good.Build()), "");
   EXPECT_THAT(broken(bad.Build()), testing::Contains(text));
   EXPECT_THAT(Diagnose(bad.Build()), testing::HasSubstr(text));
 }
@@ -357,7 +368,11 @@ class OperandCheck {
  public:
   OperandCheck(const OpProgram& program, const isa::Instruction& good,
                const isa::OperandInfo& operand, size_t i)
-      : program_(program), good_(good), operand_(operand), i_(i) {}
+      : program_(program), good_(good), operand_(operand), i_(i) {
+    OpProgram baseline = program;
+    baseline.AppendInstruction(good);
+    baseline_ = Diagnose(baseline.Build());
+  }
 
   void ExpectNamed(const OpProgram& program, uint32_t word,
                    const char* why) const {
@@ -365,7 +380,12 @@ class OperandCheck {
     isa::Instruction bad = good_;
     bad.operands[i_] = word;
     spoiled.AppendInstruction(bad);
-    const std::string diagnostics = Diagnose(spoiled.Build());
+    // Only what is wrong because of this operand counts.
+    std::string diagnostics;
+    for (const isa::Diagnostic& d : isa::Verify(spoiled.Build())) {
+      if (absl::StrContains(baseline_, d.message)) continue;
+      absl::StrAppend(&diagnostics, d.message, "\n");
+    }
     EXPECT_TRUE(MentionsWord(diagnostics, operand_.name))
         << operand_.name << " " << why << ": "
         << (diagnostics.empty() ? "accepted" : diagnostics);
@@ -402,6 +422,7 @@ class OperandCheck {
   const isa::Instruction& good_;
   const isa::OperandInfo& operand_;
   size_t i_;
+  std::string baseline_;
 };
 
 }  // namespace

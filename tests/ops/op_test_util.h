@@ -32,11 +32,15 @@ class OpProgram {
   uint32_t Matrix(absl::string_view name, uint64_t rows, uint64_t columns);
   uint32_t Input(absl::string_view name, isa::DType dtype,
                  std::vector<uint64_t> shape);
-  // Its elements are kUnwritten until an instruction writes them.
+  // Written whole in every pass; its elements are kUnwritten before.
   uint32_t Activation(absl::string_view name, isa::DType dtype,
                       std::vector<uint64_t> shape);
   uint32_t State(absl::string_view name, isa::DType dtype,
                  std::vector<uint64_t> shape);
+  // A state buffer whose elements are kUnwritten: an output of which an
+  // instruction may write a part.
+  uint32_t Output(absl::string_view name, isa::DType dtype,
+                  std::vector<uint64_t> shape);
 
   // ---- contents
   // Rounded to the buffer's dtype. The sizes must match.
@@ -79,13 +83,14 @@ class OpProgram {
     return tokens_;
   }
 
-  // What a float activation holds before it is written.
+  // What a float activation or output holds before it is written.
   static constexpr float kUnwritten = -12288.0f;
 
  private:
   uint32_t AddBuffer(absl::string_view name, isa::DType dtype,
                      isa::BufferKind kind, isa::Layout layout,
                      std::vector<uint64_t> shape);
+  void Poison(uint32_t id);
 
   std::vector<isa::Buffer> buffers_;
   std::vector<std::string> data_;  // of each buffer, row-major

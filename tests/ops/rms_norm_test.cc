@@ -22,7 +22,7 @@ RmsNorm MakeRmsNorm(uint32_t k, uint32_t begin, uint32_t count,
   OpProgram& p = norm.program;
   norm.op.x = p.Input("x", isa::DType::kF24, {k});
   norm.op.g = p.Weight("g", isa::DType::kBf16, {k});
-  norm.op.y = p.Activation("y", isa::DType::kF24, {k});
+  norm.op.y = p.Output("y", isa::DType::kF24, {k});
   norm.op.k = k;
   norm.op.begin = begin;
   norm.op.count = count;

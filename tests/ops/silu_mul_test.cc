@@ -21,7 +21,7 @@ SiluMul MakeSiluMul(uint32_t n, uint32_t begin, uint32_t count) {
   OpProgram& p = silu_mul.program;
   silu_mul.op.gate = p.Input("gate", isa::DType::kF24, {n});
   silu_mul.op.up = p.Input("up", isa::DType::kF24, {n});
-  silu_mul.op.y = p.Activation("y", isa::DType::kF24, {n});
+  silu_mul.op.y = p.Output("y", isa::DType::kF24, {n});
   silu_mul.op.begin = begin;
   silu_mul.op.count = count;
   p.SetRandom(silu_mul.op.gate, n, 8.0f);
