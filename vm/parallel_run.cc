@@ -16,7 +16,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_format.h"
 #include "vm/fault_status.h"
 
 namespace mkvm::vm {
