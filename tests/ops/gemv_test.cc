@@ -349,6 +349,13 @@ TEST(GemvTest, ArgmaxPrefersTheLowerRowAndShowsNan) {
   ASSERT_TRUE(tie.program.RunReference().ok());
   EXPECT_THAT(tie.program.Ranked(tie.op.best)[1], Pair(-4.0f, 0u));
 
+  tie.op.row_begin = 8;
+  tie.op.rows = 8;
+  tie.program.ClearInstructions();
+  tie.program.Append(tie.op);
+  ASSERT_TRUE(tie.program.RunReference().ok());
+  EXPECT_THAT(tie.program.Ranked(tie.op.best)[1], Pair(-4.0f, 8u));
+
   Gemv nan = MakeRankedGemv(11, std::nanf(""));
   ASSERT_TRUE(nan.program.RunReference().ok());
   EXPECT_EQ(nan.program.Ranked(nan.op.best)[1].second, 11u);

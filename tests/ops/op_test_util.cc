@@ -223,7 +223,19 @@ absl::Status OpProgram::RunReference(int64_t position) {
       return status;
     }
   }
+  ExpectAllF24();
   return absl::OkStatus();
+}
+
+void OpProgram::ExpectAllF24() const {
+  for (uint32_t id = 0; id < buffers_.size(); ++id) {
+    if (buffers_[id].dtype != DType::kF24) continue;
+    const std::vector<float> values = Floats(id);
+    for (size_t i = 0; i < values.size(); ++i) {
+      EXPECT_EQ(isa::BitsOfFloat(values[i]) & 0xffu, 0u)
+          << buffers_[id].name << "[" << i << "] is not rounded to f24";
+    }
+  }
 }
 
 absl::Status OpProgram::RunGpu(int64_t position, int64_t max_passes) {
@@ -260,6 +272,7 @@ absl::Status OpProgram::RunGpu(int64_t position, int64_t max_passes) {
       return status;
     }
   }
+  ExpectAllF24();
   return absl::OkStatus();
 }
 

@@ -91,6 +91,8 @@ class OpProgram {
                      isa::BufferKind kind, isa::Layout layout,
                      std::vector<uint64_t> shape);
   void Poison(uint32_t id);
+  // Whoever stores an activation rounds it; the GPU's tags stay inside.
+  void ExpectAllF24() const;
 
   std::vector<isa::Buffer> buffers_;
   std::vector<std::string> data_;  // of each buffer, row-major
