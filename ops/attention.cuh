@@ -11,6 +11,7 @@
 
 #include "ops/device_context.cuh"
 #include "ops/kv_cache.cuh"
+#include "ops/ptx/math.cuh"
 
 namespace mkvm::ops {
 
@@ -25,7 +26,7 @@ inline constexpr float kLog2e = 1.4426950408889634f;
 
 // e^(a - b), 0 when a is -inf (an empty part), whatever b.
 __device__ inline float ExpDifference(float a, float b) {
-  return a == -INFINITY ? 0.0f : exp2f((a - b) * kLog2e);
+  return a == -INFINITY ? 0.0f : ptx::Exp2Approximate((a - b) * kLog2e);
 }
 
 // What a lane has gathered of one head: the running maximum and sum of its
@@ -67,7 +68,7 @@ __device__ inline void UnpackBf16(const uint4& packed, float (&out)[8]) {
 struct SplitRows {
   const uint16_t* k;
   const uint16_t* v;
-  uint64_t positions;
+  uint32_t positions;
 };
 
 // Gathers heads [head, head + kHeads) of the group (those below `group`) over
@@ -77,7 +78,7 @@ __device__ inline void GatherHeads(const isa::AttentionOperands& op,
                                    const SplitRows& rows, const float* q,
                                    uint32_t head, const DeviceContext& context,
                                    HeadState<kTurns> (&state)[kHeads]) {
-  constexpr int kUnroll = 4;
+  constexpr int kUnroll = 2;
   constexpr uint32_t kHalfWarps = 2 * kComputeWarps;
   const uint32_t half_lane = context.lane() % 16;
   const uint32_t half_warp = context.thread() / 16;
@@ -95,17 +96,17 @@ __device__ inline void GatherHeads(const isa::AttentionOperands& op,
     }
   }
   // Both halves of a warp go round equally often: the shuffles want all lanes.
-  for (uint64_t first = context.warp() * 2; first < rows.positions;
+  for (uint32_t first = context.warp() * 2; first < rows.positions;
        first += kUnroll * kHalfWarps) {
     uint4 k[kUnroll][kTurns], v[kUnroll][kTurns];
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
-      const uint64_t p = first + half_warp % 2 + u * kHalfWarps;
+      const uint32_t p = first + half_warp % 2 + u * kHalfWarps;
 #pragma unroll
       for (int t = 0; t < kTurns; ++t) {
         const uint32_t chunk = half_lane + 16 * t;
         const bool there = p < rows.positions && chunk < chunks;
-        const uint64_t offset = p * op.head_dim + chunk * 8;
+        const uint64_t offset = uint64_t{p} * op.head_dim + chunk * 8;
         k[u][t] = v[u][t] = make_uint4(0, 0, 0, 0);
         if (there) {
           k[u][t] = *reinterpret_cast<const uint4*>(rows.k + offset);
@@ -130,7 +131,7 @@ __device__ inline void GatherHeads(const isa::AttentionOperands& op,
         for (int offset = 8; offset > 0; offset /= 2) {
           dot += __shfl_xor_sync(0xffffffffu, dot, offset);
         }
-        const uint64_t p = first + half_warp % 2 + u * kHalfWarps;
+        const uint32_t p = first + half_warp % 2 + u * kHalfWarps;
         score[u] = p < rows.positions ? dot : -INFINITY;
       }
       HeadState<kTurns>& s = state[h];
@@ -220,13 +221,13 @@ __device__ inline void AttendGroup(const isa::AttentionOperands& op,
 __device__ inline void DeviceAttention(const isa::AttentionOperands& op,
                                        const AttentionAddresses& at,
                                        DeviceContext& context) {
-  if (!CheckRoom(context, op.k_cache, op.rope, op.splits)) return;
-  const isa::Instruction& instruction = *context.instruction;
+  const uint32_t capacity = context.slot->dims[6].y;
+  const uint32_t rope_rows = context.slot->dims[5].x;
+  if (!CheckRoom(context, op.k_cache, capacity, op.splits, rope_rows)) return;
   const uint64_t kv_begin = uint64_t{op.kv_head} * op.head_dim;
   const uint64_t q_begin = kv_begin * op.group;
   const uint64_t split_row = uint64_t{op.kv_head} * op.splits + op.split;
-  const uint64_t cache_begin =
-      split_row * context.buffers[op.k_cache].shape[1] * op.head_dim;
+  const uint64_t cache_begin = split_row * capacity * op.head_dim;
   uint16_t* k_cache = static_cast<uint16_t*>(at.k_cache) + cache_begin;
   uint16_t* v_cache = static_cast<uint16_t*>(at.v_cache) + cache_begin;
   const uint32_t* q_words = static_cast<const uint32_t*>(at.q) + q_begin;
@@ -236,9 +237,9 @@ __device__ inline void DeviceAttention(const isa::AttentionOperands& op,
         .q = q_words,
         .k = static_cast<const uint32_t*>(at.k) + kv_begin,
         .v = static_cast<const uint32_t*>(at.v) + kv_begin,
-        .poll_q = instruction.OperandIsPolled(0),
-        .poll_k = instruction.OperandIsPolled(1),
-        .poll_v = instruction.OperandIsPolled(2),
+        .poll_q = context.IsPolled(0),
+        .poll_k = context.IsPolled(1),
+        .poll_v = context.IsPolled(2),
         .q_buffer = op.q,
         .k_buffer = op.k,
         .v_buffer = op.v,
@@ -251,7 +252,7 @@ __device__ inline void DeviceAttention(const isa::AttentionOperands& op,
         .eps = op.eps,
     };
     const SplitPlace place = PlaceOf(context.position, op.block, op.splits);
-    const uint64_t slot = place.slot * op.head_dim;
+    const uint64_t slot = uint64_t{place.slot} * op.head_dim;
     NormRopeAppend(context, in, place.split == op.split, k_cache + slot,
                    v_cache + slot, [&](uint32_t head, uint32_t i, float value) {
                      q[head * op.head_dim + i] = isa::RoundToF24(value);
@@ -260,7 +261,7 @@ __device__ inline void DeviceAttention(const isa::AttentionOperands& op,
     for (uint32_t i = context.thread(); i < op.group * op.head_dim;
          i += kComputeThreads) {
       q[i] = isa::FloatOfF24Bits(
-          context.LoadWord(q_words + i, instruction.OperandIsPolled(0), op.q));
+          context.LoadWord(q_words + i, context.IsPolled(0), op.q));
     }
   }
   // q in scratch and this position's k and v in the cache are written before

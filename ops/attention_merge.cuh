@@ -10,15 +10,44 @@
 
 namespace mkvm::ops {
 
+// scratch[0, count): for each split from `part` on, op.count elements, m, l.
+__device__ inline void GatherSplits(const isa::AttentionMergeOperands& op,
+                                    const uint32_t* part, uint32_t stride,
+                                    uint32_t count, bool polled,
+                                    const DeviceContext& context) {
+  constexpr uint32_t kAtOnce = 4;
+  const uint32_t row = op.count + 2;
+  for (uint32_t first = 0; first < count; first += kAtOnce * kComputeThreads) {
+    uint32_t words[kAtOnce];
+    context.LoadTogether(words, polled, op.part, [&](uint32_t(&to)[kAtOnce]) {
+#pragma unroll
+      for (uint32_t u = 0; u < kAtOnce; ++u) {
+        const uint32_t j = first + u * kComputeThreads + context.thread();
+        const uint32_t column = j % row < op.count
+                                    ? op.begin + j % row
+                                    : op.head_dim + (j % row - op.count);
+        to[u] = j < count ? ptx::LoadRelaxedGpu(
+                                part + uint64_t{j / row} * stride + column)
+                          : context.tag;
+      }
+    });
+#pragma unroll
+    for (uint32_t u = 0; u < kAtOnce; ++u) {
+      const uint32_t j = first + u * kComputeThreads + context.thread();
+      if (j < count) context.shared->scratch[j] = isa::FloatOfF24Bits(words[u]);
+    }
+  }
+}
+
 __device__ inline void DeviceAttentionMerge(
     const isa::AttentionMergeOperands& op, const AttentionMergeAddresses& at,
     DeviceContext& context) {
-  const bool polled = context.instruction->OperandIsPolled(0);
+  const bool polled = context.IsPolled(0);
   const uint32_t published = op.head_dim + 4;
   const uint64_t begin =
       (uint64_t{op.kv_head} * op.splits * op.group + op.member) * published;
-  const uint64_t split_stride = uint64_t{op.group} * published;
-  const uint32_t row = op.count + 2;  // in scratch: acc, m, l
+  const uint32_t stride = op.group * published;  // from split to split
+  const uint32_t row = op.count + 2;             // in scratch: acc, m, l
   const uint32_t splits_at_once = kScratchFloats / row;
   float* scratch = context.shared->scratch;
   // count <= head_dim <= 256: one element per thread.
@@ -26,15 +55,9 @@ __device__ inline void DeviceAttentionMerge(
   float m = -INFINITY, l = 0, acc = 0;
   for (uint32_t s0 = 0; s0 < op.splits; s0 += splits_at_once) {
     const uint32_t splits = min(splits_at_once, op.splits - s0);
-    for (uint32_t j = context.thread(); j < splits * row;
-         j += kComputeThreads) {
-      const uint32_t column = j % row < op.count
-                                  ? op.begin + j % row
-                                  : op.head_dim + (j % row - op.count);
-      scratch[j] =
-          context.Load(at.part, begin + (s0 + j / row) * split_stride + column,
-                       polled, op.part);
-    }
+    GatherSplits(op,
+                 static_cast<const uint32_t*>(at.part) + begin + s0 * stride,
+                 stride, splits * row, polled, context);
     // The words are in scratch before they are merged.
     context.Barrier();
     if (i < op.count) {

@@ -46,14 +46,18 @@ inline constexpr uint32_t kScratchFloats = 4352;
 // One decoded instruction in shared memory.
 struct InstructionSlot {
   isa::Instruction instruction;
-  // Of buffer operands, by operand index.
+  // Of buffer operands, by operand index: so that no body looks them up in
+  // global memory on its critical path.
   void* addresses[isa::kOperandWords];
+  uint2 dims[isa::kOperandWords];  // the first two dimensions
+  uint32_t f24_operands;           // bit i: operand i is an f24 buffer
+  uint32_t panel_operands;         // bit i: operand i is stored in panels
   // The counter values that the waits want in this pass; 0: none.
   uint32_t wanted[isa::kMaxWaits];
 };
 
 // The shared memory of a block; the weight stages follow it, 128-byte aligned.
-inline constexpr uint32_t kInstructionSlots = 16;
+inline constexpr uint32_t kInstructionSlots = 8;
 struct SharedMemory {
   alignas(128) InstructionSlot slots[kInstructionSlots];
   uint64_t slot_full[kInstructionSlots];
@@ -66,6 +70,12 @@ struct SharedMemory {
   float partials[2][kComputeWarps][kPanelGroup][isa::kPanelRows];
   float squares[2][kComputeWarps];
   alignas(16) float scratch[kScratchFloats];
+  // What cold paths need; constant during a launch.
+  const DeviceBuffer* buffers;
+  uint32_t* abort;       // global: some worker has faulted
+  Fault* fault;          // host memory: its record
+  uint64_t* token_ring;  // host memory: one word per pass
+  uint64_t watchdog_ns;
   uint32_t leave;   // the worker is done: loader and fetcher stop
   uint32_t faulty;  // a fault was seen: leave at the next barrier
   uint32_t stop;    // halt's broadcast
@@ -74,49 +84,119 @@ inline constexpr uint32_t kStagesOffset =
     (sizeof(SharedMemory) + 127) / 128 * 128;
 static_assert(kStagesOffset <= isa::kWorkerReserveBytes);
 
+// Where a wait is, for the fault record.
+struct Place {
+  uint32_t pass;
+  uint32_t pc;
+  uint32_t opcode;
+};
+
+// Records the first fault of the launch and makes every worker leave.
+__device__ __noinline__ void RaiseFault(SharedMemory* shared, Place place,
+                                        FaultKind kind, uint32_t what,
+                                        uint64_t seen, uint64_t wanted);
+// Polls until the word carries `tag`; `word` is what was seen so far. On a
+// fault the wait ends with whatever is there, and the block leaves at the end
+// of the instruction.
+__device__ __noinline__ uint32_t PollWord(SharedMemory* shared, Place place,
+                                          const uint32_t* address,
+                                          uint32_t word, uint32_t tag,
+                                          uint32_t operand);
+// One step of a wait in line: call it every so often with the state it
+// returned before (0 at first). kSpinLost: the wait is lost, stop waiting.
+inline constexpr uint64_t kSpinLost = ~uint64_t{0};
+__device__ __noinline__ uint64_t SpinStep(SharedMemory* shared, Place place,
+                                          uint64_t state, uint32_t operand,
+                                          uint32_t tag);
+__device__ __noinline__ uint64_t PollRanked(SharedMemory* shared, Place place,
+                                            const uint64_t* address,
+                                            uint64_t word, uint32_t tag,
+                                            uint32_t operand);
+// Polls a stage's barrier; what WaitStage does when it is not there at once.
+__device__ __noinline__ void PollStage(SharedMemory* shared, Place place,
+                                       uint32_t stage, uint32_t parity);
+
+// Lives in registers: no out-of-line function takes its address. (Local memory
+// for 320 threads would not fit the L1 cache that the stages leave; it made
+// every op about 8,000 cycles longer: docs/performance.md.)
 class DeviceContext {
  public:
   SharedMemory* shared;
-  const isa::Instruction* instruction;  // in shared memory
-  const DeviceBuffer* buffers;
-  const char* stages;  // of the weight stream
+  const InstructionSlot* slot;  // in shared memory
+  const char* stages;           // of the weight stream
   uint32_t num_stages;
   uint32_t stage;  // next stage to consume
   uint32_t stage_parity;
   uint32_t partials_copy;  // which copy of partials is next
-  uint32_t tag;            // of this pass
   uint32_t pass;
-  int64_t position;
+  uint32_t tag;  // of this pass
   uint32_t pc;
-  uint64_t watchdog_ns;
-  uint32_t* abort;       // global: some worker has faulted
-  Fault* fault;          // host memory: its record
-  uint64_t* token_ring;  // host memory: one word per pass
+  int64_t position;
 
   __device__ uint32_t thread() const { return threadIdx.x; }
   __device__ uint32_t warp() const { return threadIdx.x / 32; }
   __device__ uint32_t lane() const { return threadIdx.x % 32; }
+  __device__ bool IsPolled(uint32_t operand) const {
+    return slot->instruction.OperandIsPolled(operand);
+  }
+  __device__ bool IsF24(uint32_t operand) const {
+    return slot->f24_operands >> operand & 1;
+  }
+  __device__ bool IsPanels(uint32_t operand) const {
+    return slot->panel_operands >> operand & 1;
+  }
+  __device__ Place place() const {
+    return {pass, pc, slot->instruction.opcode};
+  }
 
   // Orders the compute warps: shared and global accesses before it are seen
   // after it.
   __device__ void Barrier() const { ptx::SyncNamed(1, kComputeThreads); }
 
   // ---- reading activations
-  // The word at `address`, once it carries this pass's tag if `polled`. On a
-  // fault the wait ends with whatever is there, and the block leaves at the
-  // end of the instruction.
+  // The word at `address`, once it carries this pass's tag if `polled`.
   __device__ uint32_t LoadWord(const uint32_t* address, bool polled,
-                               uint32_t operand) const;
+                               uint32_t operand) const {
+    const uint32_t word = ptx::LoadRelaxedGpu(address);
+    if (!polled || (word & 0xffu) == tag) return word;
+    return Poll(address, word, operand);
+  }
   __device__ float Load(const void* base, uint64_t index, bool polled,
                         uint32_t operand) const {
     return isa::FloatOfF24Bits(
         LoadWord(static_cast<const uint32_t*>(base) + index, polled, operand));
   }
   __device__ uint64_t LoadRanked(const uint64_t* address, bool polled,
-                                 uint32_t operand) const;
-  // Polls again until the tag is there; `word` is what was seen so far.
-  __device__ __noinline__ uint32_t Poll(const uint32_t* address, uint32_t word,
-                                        uint32_t operand) const;
+                                 uint32_t operand) const {
+    const uint64_t word = ptx::LoadRelaxedGpu(address);
+    if (!polled || isa::TagOfRanked(word) == tag) return word;
+    return PollRanked(shared, place(), address, word, tag, operand);
+  }
+  __device__ uint32_t Poll(const uint32_t* address, uint32_t word,
+                           uint32_t operand) const {
+    return PollWord(shared, place(), address, word, tag, operand);
+  }
+  // Several words at once: one round trip to memory instead of kCount. Calls
+  // load(words), which fills in what it wants and sets the others to `tag`,
+  // until every word carries this pass's tag (or once, if not polled). The
+  // lanes of the warp stay together.
+  template <int kCount, typename LoadWords>
+  __device__ void LoadTogether(uint32_t (&words)[kCount], bool polled,
+                               uint32_t operand, LoadWords&& load) const {
+    uint64_t state = 0;
+    for (uint32_t polls = 1;; ++polls) {
+      load(words);
+      if (!polled) return;
+      uint32_t wrong = 0;
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) wrong |= words[i] ^ tag;
+      if (!__any_sync(0xffffffffu, (wrong & 0xffu) != 0)) return;
+      if (polls % 64 == 0) {
+        state = SpinStep(shared, place(), state, operand, tag);
+        if (__any_sync(0xffffffffu, state == kSpinLost)) return;
+      }
+    }
+  }
 
   // ---- publishing
   __device__ void Store(void* base, uint64_t index, float value) const {
@@ -131,7 +211,12 @@ class DeviceContext {
 
   // ---- the weight stream
   // Waits until the next stage has arrived. Whole warp.
-  __device__ const uint4* WaitStage() const;
+  __device__ const uint4* WaitStage() const {
+    if (!ptx::BarrierTestWait(&shared->stage_full[stage], stage_parity)) {
+      PollStage(shared, place(), stage, stage_parity);
+    }
+    return reinterpret_cast<const uint4*>(stages + stage * isa::kStageBytes);
+  }
   // Hands the stage back; the warp has read what it needs of it. Whole warp.
   __device__ void FreeStage() {
     // The lanes' reads of the stage come before the arrival.
@@ -144,42 +229,35 @@ class DeviceContext {
   }
 
   // ---- faults
-  // Records the first fault of the launch and makes every worker leave.
-  __device__ __noinline__ void Raise(FaultKind kind, uint32_t what,
-                                     uint64_t seen, uint64_t wanted) const;
+  __device__ void Raise(FaultKind kind, uint32_t what, uint64_t seen,
+                        uint64_t wanted) const {
+    RaiseFault(shared, place(), kind, what, seen, wanted);
+  }
 };
 
 // A spin that ends: Expired() is true once the budget is spent or another
 // worker has faulted.
 class Spin {
  public:
-  __device__ explicit Spin(const DeviceContext& context) : context_(context) {}
+  __device__ explicit Spin(const SharedMemory* shared) : shared_(shared) {}
 
   __device__ bool Expired() {
     if (++polls_ % 256 != 0) return false;
-    if (ptx::LoadRelaxedGpu(context_.abort) != 0) return true;
+    if (ptx::LoadRelaxedGpu(shared_->abort) != 0) return true;
     const uint64_t now = ptx::GlobalTimerNs();
     if (begin_ == 0) begin_ = now;
-    timed_out_ = now - begin_ > context_.watchdog_ns;
+    timed_out_ = now - begin_ > shared_->watchdog_ns;
     return timed_out_;
   }
   // Whether it was this spin's budget that ran out.
   __device__ bool timed_out() const { return timed_out_; }
 
  private:
-  const DeviceContext& context_;
+  const SharedMemory* shared_;
   uint32_t polls_ = 0;
   uint64_t begin_ = 0;
   bool timed_out_ = false;
 };
-
-__device__ inline uint32_t DeviceContext::LoadWord(const uint32_t* address,
-                                                   bool polled,
-                                                   uint32_t operand) const {
-  const uint32_t word = ptx::LoadRelaxedGpu(address);
-  if (!polled || (word & 0xffu) == tag) return word;
-  return Poll(address, word, operand);
-}
 
 // The body of every opcode, one per file ops/<op>.cuh. Run by all compute
 // threads; `op` and `at` live in shared memory. A body ends with its writes

@@ -10,11 +10,10 @@ namespace mkvm::ops {
 __device__ inline void DeviceEmbed(const isa::EmbedOperands& op,
                                    const EmbedAddresses& at,
                                    DeviceContext& context) {
-  const DeviceBuffer& table = context.buffers[op.table];
-  const uint64_t rows = table.shape[0];
-  const uint64_t columns = table.shape[1];
-  const int64_t positions =
-      static_cast<int64_t>(context.buffers[op.tokens].shape[0]);
+  const int64_t positions = context.slot->dims[0].x;
+  const uint64_t rows = context.slot->dims[1].x;
+  const uint64_t columns = context.slot->dims[1].y;
+  const bool panels = context.IsPanels(1);
   if (context.position >= positions) {
     if (context.thread() == 0) {
       context.Raise(FaultKind::kPastTokens, op.tokens, context.position,
@@ -34,8 +33,8 @@ __device__ inline void DeviceEmbed(const isa::EmbedOperands& op,
   const uint16_t* weights = static_cast<const uint16_t*>(at.table);
   for (uint32_t i = context.thread(); i < op.count; i += kComputeThreads) {
     const uint64_t column = op.begin + i;
-    const uint64_t index = table.is_panels ? PackedIndex(token, column, columns)
-                                           : token * columns + column;
+    const uint64_t index =
+        panels ? PackedIndex(token, column, columns) : token * columns + column;
     context.Store(at.y, column, isa::FloatOfBf16Bits(weights[index]));
   }
 }

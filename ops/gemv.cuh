@@ -20,6 +20,7 @@
 #include "ops/device_context.cuh"
 #include "ops/panel.h"
 #include "ops/ptx/copy.cuh"
+#include "ops/ptx/math.cuh"
 #include "ops/ptx/mma.cuh"
 #include "ops/reduce.cuh"
 #include "ops/silu_mul.cuh"
@@ -82,81 +83,84 @@ struct SlabFragments {
   uint32_t b[kWarpTiles][2];
 };
 
-// Four activations x[column .. column+3], zero beyond k, polled if need be.
-__device__ inline float4 LoadActivations(const isa::GemvOperands& op,
-                                         const uint32_t* x, uint32_t column,
-                                         const uint4& seen, bool polled,
-                                         const DeviceContext& context) {
-  uint4 v = seen;
-  if (polled) {
-    const uint32_t tag = context.tag;
-    const uint32_t wrong =
-        ((v.x ^ tag) | (v.y ^ tag) | (v.z ^ tag) | (v.w ^ tag)) & 0xffu;
-    if (wrong != 0) {
-      if (column + 0 < op.k) v.x = context.Poll(x + column + 0, v.x, op.x);
-      if (column + 1 < op.k) v.y = context.Poll(x + column + 1, v.y, op.x);
-      if (column + 2 < op.k) v.z = context.Poll(x + column + 2, v.z, op.x);
-      if (column + 3 < op.k) v.w = context.Poll(x + column + 3, v.w, op.x);
-    }
-  }
-  // Buffers are padded, so the load was in bounds; what lies past k is not x.
-  return make_float4(column + 0 < op.k ? isa::FloatOfF24Bits(v.x) : 0.0f,
-                     column + 1 < op.k ? isa::FloatOfF24Bits(v.y) : 0.0f,
-                     column + 2 < op.k ? isa::FloatOfF24Bits(v.z) : 0.0f,
-                     column + 3 < op.k ? isa::FloatOfF24Bits(v.w) : 0.0f);
+// The first of the four columns that this lane multiplies in tile j of a slab.
+__device__ inline uint32_t LaneColumn(uint32_t slab, uint32_t j,
+                                      const DeviceContext& context) {
+  const uint32_t tile = slab * kSlabTiles + context.warp() + j * kComputeWarps;
+  return tile * isa::kPanelTileColumns + context.lane() / 4 % 2 * 16 +
+         context.lane() % 4 * 4;
 }
 
-// The upper halves (as bf16) of two values, or what is left of them.
-__device__ inline uint32_t PackHalves(float low_index, float high_index,
-                                      bool remainder) {
-  const uint32_t a = isa::BitsOfFloat(low_index);
-  const uint32_t b = isa::BitsOfFloat(high_index);
-  if (!remainder) return __byte_perm(a, b, 0x7632);
-  const float ra = low_index - isa::FloatOfBits(a & 0xffff0000u);
-  const float rb = high_index - isa::FloatOfBits(b & 0xffff0000u);
-  return static_cast<uint32_t>(isa::Bf16BitsOfFloat(ra)) |
-         static_cast<uint32_t>(isa::Bf16BitsOfFloat(rb)) << 16;
+// The words of x for this warp's tiles; those past k are 0 with the tag.
+__device__ inline void LoadSlabWords(const uint32_t* x, uint32_t k,
+                                     uint32_t slab,
+                                     const DeviceContext& context,
+                                     uint32_t (&words)[4 * kWarpTiles]) {
+#pragma unroll
+  for (uint32_t j = 0; j < kWarpTiles; ++j) {
+    const uint32_t column = LaneColumn(slab, j, context);
+    uint4 v = make_uint4(context.tag, context.tag, context.tag, context.tag);
+    // Buffers are padded, so that a load of the last elements is in bounds.
+    if (column < k) v = ptx::LoadRelaxedGpu4(x + column);
+    words[4 * j] = v.x;
+    words[4 * j + 1] = column + 1 < k ? v.y : context.tag;
+    words[4 * j + 2] = column + 2 < k ? v.z : context.tag;
+    words[4 * j + 3] = column + 3 < k ? v.w : context.tag;
+  }
 }
 
 // Reads one slab of x (and of g) into fragments; adds this lane's share of
 // sum x^2 to `squares`.
 __device__ inline void LoadSlab(const isa::GemvOperands& op,
                                 const GemvAddresses& at, uint32_t slab,
-                                uint32_t slab_tiles, bool polled,
-                                const DeviceContext& context,
+                                bool polled, const DeviceContext& context,
                                 SlabFragments& fragments, float& squares) {
   const uint32_t g = context.lane() / 4;
-  const uint32_t q = context.lane() % 4;
-  const uint32_t* x = static_cast<const uint32_t*>(at.x);
   const bool norm = op.prologue == isa::Prologue::kRmsNorm;
-  uint4 seen[kWarpTiles];
-  uint32_t columns[kWarpTiles];
+  uint2 weights[kWarpTiles];
+  if (norm) {
 #pragma unroll
-  for (uint32_t j = 0; j < kWarpTiles; ++j) {
-    const uint32_t tile = context.warp() + j * kComputeWarps;
-    columns[j] = (slab * kSlabTiles + tile) * isa::kPanelTileColumns +
-                 (g & 1) * 16 + q * 4;
-    if (tile < slab_tiles) seen[j] = ptx::LoadRelaxedGpu4(x + columns[j]);
+    for (uint32_t j = 0; j < kWarpTiles; ++j) {
+      const uint32_t column = LaneColumn(slab, j, context);
+      weights[j] = make_uint2(0, 0);
+      if (column < op.k) {
+        weights[j] = ptx::LoadConstant2(reinterpret_cast<const uint32_t*>(
+            static_cast<const uint16_t*>(at.g) + column));
+      }
+    }
   }
+  uint32_t words[4 * kWarpTiles];
+  context.LoadTogether(words, polled, op.x, [&](uint32_t(&to)[4 * kWarpTiles]) {
+    LoadSlabWords(static_cast<const uint32_t*>(at.x), op.k, slab, context, to);
+  });
 #pragma unroll
   for (uint32_t j = 0; j < kWarpTiles; ++j) {
-    const uint32_t tile = context.warp() + j * kComputeWarps;
-    fragments.b[j][0] = fragments.b[j][1] = 0;
-    if (tile >= slab_tiles) continue;
-    float4 v = LoadActivations(op, x, columns[j], seen[j], polled, context);
+    float v[4];
+#pragma unroll
+    for (uint32_t e = 0; e < 4; ++e) {
+      v[e] = isa::FloatOfF24Bits(words[4 * j + e]);
+    }
     if (norm) {
       // Lanes 0..7 hold every column of the tile once.
-      if (g < 2) squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-      const uint2 w = ptx::LoadConstant2(reinterpret_cast<const uint32_t*>(
-          static_cast<const uint16_t*>(at.g) + columns[j]));
-      v.x *= isa::FloatOfBits(w.x << 16);
-      v.y *= isa::FloatOfBits(w.x & 0xffff0000u);
-      v.z *= isa::FloatOfBits(w.y << 16);
-      v.w *= isa::FloatOfBits(w.y & 0xffff0000u);
+      if (g < 2) {
+        squares += v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + v[3] * v[3];
+      }
+      v[0] *= isa::FloatOfBits(weights[j].x << 16);
+      v[1] *= isa::FloatOfBits(weights[j].x & 0xffff0000u);
+      v[2] *= isa::FloatOfBits(weights[j].y << 16);
+      v[3] *= isa::FloatOfBits(weights[j].y & 0xffff0000u);
     }
-    if (g < 4) {
-      fragments.b[j][0] = PackHalves(v.x, v.y, g >= 2);
-      fragments.b[j][1] = PackHalves(v.z, v.w, g >= 2);
+#pragma unroll
+    for (uint32_t half = 0; half < 2; ++half) {
+      const float low = v[2 * half];
+      const float high = v[2 * half + 1];
+      // The values as bf16, and for the lower columns what that leaves out.
+      uint32_t packed = ptx::PackBf16(low, high);
+      if (g >= 2) {
+        packed = ptx::PackBf16(low - isa::FloatOfBits(packed << 16),
+                               high - isa::FloatOfBits(packed & 0xffff0000u));
+      }
+      fragments.b[j][half] = g < 4 ? packed : 0;
     }
   }
 }
@@ -190,14 +194,31 @@ __device__ inline float SumPartials(
   return sum * scale;
 }
 
+// r[row]; `early` was read before, but perhaps too early. (An early word with
+// this pass's tag is good whether the operand is polled or not; without one it
+// is read again, which for an unpolled operand is after its wait.)
+__device__ inline float Residual(const isa::GemvOperands& op,
+                                 const GemvAddresses& at, uint32_t row,
+                                 uint32_t early, bool polled,
+                                 const DeviceContext& context) {
+  if ((early & 0xffu) == context.tag) return isa::FloatOfF24Bits(early);
+  return context.Load(at.r, row, polled, op.r);
+}
+
 __device__ inline void DeviceGemv(const isa::GemvOperands& op,
                                   const GemvAddresses& at,
                                   DeviceContext& context) {
   const GemvShape shape(op);
-  const bool polled = context.instruction->OperandIsPolled(0);
-  const bool polled_residual = context.instruction->OperandIsPolled(1);
+  const bool polled = context.IsPolled(0);
+  const bool polled_residual = context.IsPolled(1);
   const bool norm = op.prologue == isa::Prologue::kRmsNorm;
-  const bool y_is_f24 = at.y != nullptr && context.buffers[op.y].is_f24;
+  const bool y_is_f24 = context.IsF24(5);
+  // The first group's residual is on its way while the weights are multiplied.
+  uint32_t early_residual = 0;
+  if (at.r != nullptr && context.thread() < op.rows) {
+    early_residual = ptx::LoadRelaxedGpu(static_cast<const uint32_t*>(at.r) +
+                                         op.row_begin + context.thread());
+  }
   SlabFragments fragments;
   float squares = 0;
   float scale = 1.0f;
@@ -212,7 +233,7 @@ __device__ inline void DeviceGemv(const isa::GemvOperands& op,
       const uint32_t slab_tiles = shape.SlabTiles(slab);
       if (shape.slabs > 1 || p0 == 0) {
         float ignored = 0;
-        LoadSlab(op, at, slab, slab_tiles, polled, context, fragments,
+        LoadSlab(op, at, slab, polled, context, fragments,
                  p0 == 0 ? squares : ignored);
       }
       for (uint32_t slot = 0; slot < slots; ++slot) {
@@ -250,7 +271,8 @@ __device__ inline void DeviceGemv(const isa::GemvOperands& op,
         case isa::Epilogue::kStore:
           break;
         case isa::Epilogue::kAdd:
-          value += context.Load(at.r, row, polled_residual, op.r);
+          value += Residual(op, at, row, p0 == 0 ? early_residual : 0,
+                            polled_residual, context);
           break;
         case isa::Epilogue::kSiluMul:
           value = Silu(value) * SumPartials(partials, panel * 2 + 1, r, scale);

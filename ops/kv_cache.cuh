@@ -13,31 +13,32 @@ inline constexpr uint32_t kMaxHeadDim = 256;
 
 struct SplitPlace {
   uint32_t split;
-  uint64_t slot;
+  uint32_t slot;
 };
 
-__device__ inline SplitPlace PlaceOf(uint64_t position, uint32_t block,
+// Positions fit 32 bits: CheckRoom has compared them with the cache.
+__device__ inline SplitPlace PlaceOf(uint32_t position, uint32_t block,
                                      uint32_t splits) {
-  const uint64_t b = position / block;
-  return {static_cast<uint32_t>(b % splits),
-          b / splits * block + position % block};
+  const uint32_t b = position / block;
+  return {b % splits, b / splits * block + position % block};
 }
 
 // How many of the positions [0, position] split `split` holds.
-__device__ inline uint64_t PositionsIn(uint64_t position, uint32_t split,
+__device__ inline uint32_t PositionsIn(uint32_t position, uint32_t split,
                                        uint32_t block, uint32_t splits) {
-  const uint64_t last = position / block;
-  const uint64_t full = (last + splits - 1 - split) / splits * block;
+  const uint32_t last = position / block;
+  const uint32_t full = (last + splits - 1 - split) / splits * block;
   return full + (last % splits == split ? position % block + 1 : 0);
 }
 
-// False, with the fault raised, when the cache has no room for the position.
+// False, with the fault raised, when the cache (of `capacity` positions per
+// split) or the rope table (of `rope_rows`, 0: none) has no room for the
+// position.
 __device__ inline bool CheckRoom(DeviceContext& context, uint32_t cache,
-                                 uint32_t rope, uint32_t splits) {
-  uint64_t room = context.buffers[cache].shape[1] * splits;
-  if (rope != isa::kNoBuffer) {
-    room = min(room, context.buffers[rope].shape[0]);
-  }
+                                 uint32_t capacity, uint32_t splits,
+                                 uint32_t rope_rows) {
+  uint64_t room = uint64_t{capacity} * splits;
+  if (rope_rows != 0) room = min(room, uint64_t{rope_rows});
   if (static_cast<uint64_t>(context.position) < room) return true;
   if (context.thread() == 0) {
     context.Raise(FaultKind::kPastCache, cache, context.position, room);
@@ -56,30 +57,43 @@ __device__ inline void NormRopeHead(const DeviceContext& context,
                                     float eps, Put&& put) {
   constexpr uint32_t kPairs = kMaxHeadDim / 2 / 32;
   const uint32_t half = head_dim / 2;
-  float low[kPairs], high[kPairs];
-  float squares = 0;
+  // What depends on nothing is on its way while the words are waited for.
+  float g_low[kPairs], g_high[kPairs], c[kPairs], sn[kPairs];
 #pragma unroll
   for (uint32_t j = 0; j < kPairs; ++j) {
     const uint32_t i = context.lane() + 32 * j;
-    low[j] = high[j] = 0;
     if (i < half) {
-      low[j] = isa::FloatOfF24Bits(context.LoadWord(v + i, polled, operand));
-      high[j] =
-          isa::FloatOfF24Bits(context.LoadWord(v + i + half, polled, operand));
+      g_low[j] = isa::FloatOfBf16Bits(norm[i]);
+      g_high[j] = isa::FloatOfBf16Bits(norm[i + half]);
+      c[j] = rope_row[i];
+      sn[j] = rope_row[i + half];
     }
-    squares += low[j] * low[j] + high[j] * high[j];
+  }
+  uint32_t words[2 * kPairs];
+  context.LoadTogether(words, polled, operand, [&](uint32_t(&to)[2 * kPairs]) {
+#pragma unroll
+    for (uint32_t j = 0; j < kPairs; ++j) {
+      const uint32_t i = context.lane() + 32 * j;
+      to[2 * j] = i < half ? ptx::LoadRelaxedGpu(v + i) : context.tag;
+      to[2 * j + 1] =
+          i < half ? ptx::LoadRelaxedGpu(v + i + half) : context.tag;
+    }
+  });
+  float squares = 0;
+#pragma unroll
+  for (uint32_t j = 0; j < 2 * kPairs; ++j) {
+    const float x = isa::FloatOfF24Bits(words[j]);
+    squares += x * x;
   }
   const float scale = 1.0f / sqrtf(WarpSum(squares) / head_dim + eps);
 #pragma unroll
   for (uint32_t j = 0; j < kPairs; ++j) {
     const uint32_t i = context.lane() + 32 * j;
     if (i < half) {
-      const float a = low[j] * scale * isa::FloatOfBf16Bits(norm[i]);
-      const float b = high[j] * scale * isa::FloatOfBf16Bits(norm[i + half]);
-      const float c = rope_row[i];
-      const float s = rope_row[i + half];
-      put(i, a * c - b * s);
-      put(i + half, b * c + a * s);
+      const float a = isa::FloatOfF24Bits(words[2 * j]) * scale * g_low[j];
+      const float b = isa::FloatOfF24Bits(words[2 * j + 1]) * scale * g_high[j];
+      put(i, a * c[j] - b * sn[j]);
+      put(i + half, b * c[j] + a * sn[j]);
     }
   }
 }

@@ -10,17 +10,18 @@ namespace mkvm::ops {
 __device__ inline void DeviceQkNormRopeAppend(
     const isa::QkNormRopeAppendOperands& op,
     const QkNormRopeAppendAddresses& at, DeviceContext& context) {
-  if (!CheckRoom(context, op.k_cache, op.rope, op.splits)) return;
-  const isa::Instruction& instruction = *context.instruction;
+  const uint32_t capacity = context.slot->dims[6].y;
+  const uint32_t rope_rows = context.slot->dims[5].x;
+  if (!CheckRoom(context, op.k_cache, capacity, op.splits, rope_rows)) return;
   const uint64_t kv_begin = uint64_t{op.kv_head} * op.head_dim;
   const uint64_t q_begin = kv_begin * op.group;
   const QkvHeads in = {
       .q = static_cast<const uint32_t*>(at.q) + q_begin,
       .k = static_cast<const uint32_t*>(at.k) + kv_begin,
       .v = static_cast<const uint32_t*>(at.v) + kv_begin,
-      .poll_q = instruction.OperandIsPolled(0),
-      .poll_k = instruction.OperandIsPolled(1),
-      .poll_v = instruction.OperandIsPolled(2),
+      .poll_q = context.IsPolled(0),
+      .poll_k = context.IsPolled(1),
+      .poll_v = context.IsPolled(2),
       .q_buffer = op.q,
       .k_buffer = op.k,
       .v_buffer = op.v,
@@ -33,7 +34,6 @@ __device__ inline void DeviceQkNormRopeAppend(
       .eps = op.eps,
   };
   const SplitPlace place = PlaceOf(context.position, op.block, op.splits);
-  const uint64_t capacity = context.buffers[op.k_cache].shape[1];
   const uint64_t slot =
       ((uint64_t{op.kv_head} * op.splits + place.split) * capacity +
        place.slot) *

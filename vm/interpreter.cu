@@ -8,15 +8,16 @@ namespace mkvm::ops {
 
 // ---- out-of-line parts of the device context: cold paths
 
-__device__ __noinline__ void DeviceContext::Raise(FaultKind kind, uint32_t what,
-                                                  uint64_t seen,
-                                                  uint64_t wanted) const {
+__device__ __noinline__ void RaiseFault(SharedMemory* shared, Place place,
+                                        FaultKind kind, uint32_t what,
+                                        uint64_t seen, uint64_t wanted) {
   *static_cast<volatile uint32_t*>(&shared->faulty) = 1;
-  if (ptx::ExchangeRelaxedGpu(abort, 1) != 0) return;
+  if (ptx::ExchangeRelaxedGpu(shared->abort, 1) != 0) return;
+  Fault* fault = shared->fault;
   fault->worker = blockIdx.x;
-  fault->pass = pass;
-  fault->pc = pc;
-  fault->opcode = instruction->opcode;
+  fault->pass = place.pass;
+  fault->pc = place.pc;
+  fault->opcode = place.opcode;
   fault->what = what;
   fault->seen = seen;
   fault->wanted = wanted;
@@ -25,52 +26,70 @@ __device__ __noinline__ void DeviceContext::Raise(FaultKind kind, uint32_t what,
   *reinterpret_cast<volatile FaultKind*>(&fault->kind) = kind;
 }
 
-__device__ __noinline__ uint32_t DeviceContext::Poll(const uint32_t* address,
-                                                     uint32_t word,
-                                                     uint32_t operand) const {
-  Spin spin(*this);
+// Ends a spin whose wait is lost: the block leaves at the next barrier.
+__device__ inline void GiveUp(SharedMemory* shared, Place place,
+                              const Spin& spin, FaultKind kind, uint32_t what,
+                              uint64_t seen, uint64_t wanted) {
+  if (spin.timed_out()) RaiseFault(shared, place, kind, what, seen, wanted);
+  *static_cast<volatile uint32_t*>(&shared->faulty) = 1;
+}
+
+__device__ __noinline__ uint32_t PollWord(SharedMemory* shared, Place place,
+                                          const uint32_t* address,
+                                          uint32_t word, uint32_t tag,
+                                          uint32_t operand) {
+  Spin spin(shared);
   while ((word & 0xffu) != tag) {
     if (spin.Expired()) {
-      if (spin.timed_out()) {
-        Raise(FaultKind::kTagTimeout, operand, word & 0xffu, tag);
-      }
-      *static_cast<volatile uint32_t*>(&shared->faulty) = 1;
-      return word;
+      GiveUp(shared, place, spin, FaultKind::kTagTimeout, operand, word & 0xffu,
+             tag);
+      break;
     }
     word = ptx::LoadRelaxedGpu(address);
   }
   return word;
 }
 
-__device__ __noinline__ uint64_t DeviceContext::LoadRanked(
-    const uint64_t* address, bool polled, uint32_t operand) const {
-  Spin spin(*this);
-  uint64_t word = ptx::LoadRelaxedGpu(address);
-  while (polled && isa::TagOfRanked(word) != tag) {
+__device__ __noinline__ uint64_t SpinStep(SharedMemory* shared, Place place,
+                                          uint64_t state, uint32_t operand,
+                                          uint32_t tag) {
+  const uint64_t now = ptx::GlobalTimerNs();
+  if (state == 0) return now;
+  const bool aborted = ptx::LoadRelaxedGpu(shared->abort) != 0;
+  const bool timed_out = now - state > shared->watchdog_ns;
+  if (!aborted && !timed_out) return state;
+  if (timed_out) {
+    RaiseFault(shared, place, FaultKind::kTagTimeout, operand, 0, tag);
+  }
+  *static_cast<volatile uint32_t*>(&shared->faulty) = 1;
+  return kSpinLost;
+}
+
+__device__ __noinline__ uint64_t PollRanked(SharedMemory* shared, Place place,
+                                            const uint64_t* address,
+                                            uint64_t word, uint32_t tag,
+                                            uint32_t operand) {
+  Spin spin(shared);
+  while (isa::TagOfRanked(word) != tag) {
     if (spin.Expired()) {
-      if (spin.timed_out()) {
-        Raise(FaultKind::kTagTimeout, operand, isa::TagOfRanked(word), tag);
-      }
-      *static_cast<volatile uint32_t*>(&shared->faulty) = 1;
-      return word;
+      GiveUp(shared, place, spin, FaultKind::kTagTimeout, operand,
+             isa::TagOfRanked(word), tag);
+      break;
     }
     word = ptx::LoadRelaxedGpu(address);
   }
   return word;
 }
 
-__device__ const uint4* DeviceContext::WaitStage() const {
-  Spin spin(*this);
-  while (!ptx::BarrierTestWait(&shared->stage_full[stage], stage_parity)) {
+__device__ __noinline__ void PollStage(SharedMemory* shared, Place place,
+                                       uint32_t stage, uint32_t parity) {
+  Spin spin(shared);
+  while (!ptx::BarrierTestWait(&shared->stage_full[stage], parity)) {
     if (spin.Expired()) {
-      if (spin.timed_out() && lane() == 0) {
-        Raise(FaultKind::kStreamTimeout, 0, 0, 0);
-      }
-      *static_cast<volatile uint32_t*>(&shared->faulty) = 1;
+      GiveUp(shared, place, spin, FaultKind::kStreamTimeout, 0, 0, 0);
       break;
     }
   }
-  return reinterpret_cast<const uint4*>(stages + stage * isa::kStageBytes);
 }
 
 }  // namespace mkvm::ops
@@ -84,15 +103,23 @@ inline constexpr int kArchitecture = __CUDA_ARCH__;
 inline constexpr int kArchitecture = 0;
 #endif
 
-__device__ void InitBarriers(ops::SharedMemory* shared, uint32_t num_stages) {
+__device__ void InitShared(const LaunchArguments& arguments,
+                           ops::SharedMemory* shared) {
+  const uint32_t num_stages = arguments.num_stages;
   for (uint32_t i = 0; i < ops::kInstructionSlots; ++i) {
     ptx::BarrierInit(&shared->slot_full[i], 1);
-    ptx::BarrierInit(&shared->slot_empty[i], 2);  // loader and compute
+    // The loader and the compute warps.
+    ptx::BarrierInit(&shared->slot_empty[i], 1 + ops::kComputeWarps);
   }
   for (uint32_t i = 0; i < num_stages; ++i) {
     ptx::BarrierInit(&shared->stage_full[i], ptx::CopyArrivals(kArchitecture));
     ptx::BarrierInit(&shared->stage_empty[i], ops::kComputeWarps);
   }
+  shared->buffers = arguments.buffers;
+  shared->abort = arguments.abort;
+  shared->fault = arguments.fault;
+  shared->token_ring = arguments.token_ring;
+  shared->watchdog_ns = arguments.watchdog_ns;
   shared->leave = 0;
   shared->faulty = 0;
   shared->stop = 0;
@@ -104,8 +131,8 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   extern __shared__ __align__(128) char memory[];
   auto* shared = reinterpret_cast<ops::SharedMemory*>(memory);
   char* stages = memory + ops::kStagesOffset;
-  if (threadIdx.x == 0) InitBarriers(shared, arguments.num_stages);
-  // Barriers are initialised before anyone uses them.
+  if (threadIdx.x == 0) InitShared(arguments, shared);
+  // Barriers and constants are set before anyone uses them.
   __syncthreads();
 
   Cursor cursor;
@@ -113,17 +140,12 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   cursor.length = arguments.queue_begin[blockIdx.x + 1] - cursor.begin;
   ops::DeviceContext context;
   context.shared = shared;
-  context.instruction = nullptr;
-  context.buffers = arguments.buffers;
+  context.slot = nullptr;
   context.stages = stages;
   context.num_stages = arguments.num_stages;
   context.stage = 0;
   context.stage_parity = 0;
   context.partials_copy = 0;
-  context.watchdog_ns = arguments.watchdog_ns;
-  context.abort = arguments.abort;
-  context.fault = arguments.fault;
-  context.token_ring = arguments.token_ring;
 
   const uint32_t warp = threadIdx.x / 32;
   if (warp == kFetchWarp) {

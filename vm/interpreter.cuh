@@ -102,25 +102,27 @@ inline constexpr uint32_t kFirstWaitWord =
     offsetof(isa::Instruction, waits) / 4;
 static_assert(sizeof(isa::Instruction) == 32 * 4);
 
-// Lane l brings word l, and what belongs to it: the address of a buffer
-// operand, the counter value of a wait.
-__device__ inline void FillSlot(const LaunchArguments& arguments,
-                                const isa::Instruction* instruction,
+// Lane l puts word l into the slot, and what belongs to it: address and shape
+// of a buffer operand, the counter value of a wait.
+__device__ inline void FillSlot(const LaunchArguments& arguments, uint32_t word,
                                 uint32_t pass, ops::InstructionSlot& slot) {
   const uint32_t lane = threadIdx.x % 32;
-  const uint32_t word =
-      ptx::LoadConstant(reinterpret_cast<const uint32_t*>(instruction) + lane);
   reinterpret_cast<uint32_t*>(&slot.instruction)[lane] = word;
   const uint32_t opcode = __shfl_sync(0xffffffffu, word, 0) & 0xffffu;
   const uint32_t counts = __shfl_sync(0xffffffffu, word, 1);
   const uint32_t num_waits = counts & 0xffu;
   const uint32_t lags = counts >> 8 & 0xffu;
   const uint32_t threshold = __shfl_down_sync(0xffffffffu, word, 1);
+  ops::DeviceBuffer buffer = {};
   if (lane >= kFirstOperandWord) {
     const uint32_t operand = lane - kFirstOperandWord;
-    const bool given =
-        (BufferOperands(opcode) >> operand & 1) != 0 && word != isa::kNoBuffer;
-    slot.addresses[operand] = given ? arguments.buffers[word].data : nullptr;
+    if ((BufferOperands(opcode) >> operand & 1) != 0 &&
+        word != isa::kNoBuffer) {
+      buffer = arguments.buffers[word];
+    }
+    slot.addresses[operand] = buffer.data;
+    slot.dims[operand] = make_uint2(static_cast<uint32_t>(buffer.shape[0]),
+                                    static_cast<uint32_t>(buffer.shape[1]));
   } else if (lane >= kFirstWaitWord && (lane - kFirstWaitWord) % 2 == 0) {
     const uint32_t wait = (lane - kFirstWaitWord) / 2;
     const uint32_t lag = lags >> wait & 1;
@@ -129,25 +131,38 @@ __device__ inline void FillSlot(const LaunchArguments& arguments,
             ? (pass - lag) * arguments.producers[word] + threshold
             : 0;
   }
+  const uint32_t f24 = __ballot_sync(0xffffffffu, buffer.is_f24 != 0);
+  const uint32_t panels = __ballot_sync(0xffffffffu, buffer.is_panels != 0);
+  if (lane == 0) {
+    slot.f24_operands = f24 >> kFirstOperandWord;
+    slot.panel_operands = panels >> kFirstOperandWord;
+  }
 }
 
 __device__ inline void FetchLoop(const LaunchArguments& arguments,
                                  const ops::DeviceContext& context,
                                  Cursor cursor) {
   ops::SharedMemory* shared = context.shared;
+  const uint32_t* code =
+      reinterpret_cast<const uint32_t*>(arguments.code + cursor.begin) +
+      context.lane();
+  // One instruction ahead of the slots, since its words take a round trip.
+  uint32_t word = ptx::LoadConstant(code);
   while (cursor.pass < arguments.max_passes) {
+    const uint32_t next_pc = cursor.pc + 1 == cursor.length ? 0 : cursor.pc + 1;
+    const uint32_t next_word = ptx::LoadConstant(code + next_pc * 32);
     // The slot's previous instruction is done (first round: at once).
     if (!WaitPhase(&shared->slot_empty[cursor.slot], cursor.slot_parity ^ 1,
                    shared)) {
       return;
     }
-    FillSlot(arguments, arguments.code + cursor.begin + cursor.pc, cursor.pass,
-             shared->slots[cursor.slot]);
+    FillSlot(arguments, word, cursor.pass, shared->slots[cursor.slot]);
     // The lanes' words are in the slot before it is announced.
     __syncwarp();
     if (context.lane() == 0) {
       ptx::BarrierArrive(&shared->slot_full[cursor.slot]);
     }
+    word = next_word;
     cursor.Next();
   }
 }
@@ -214,7 +229,7 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
 
 __device__ inline void WaitForSlot(const ops::DeviceContext& context,
                                    const Cursor& cursor) {
-  ops::Spin spin(context);
+  ops::Spin spin(context.shared);
   while (!ptx::BarrierTestWait(&context.shared->slot_full[cursor.slot],
                                cursor.slot_parity)) {
     if (spin.Expired()) {
@@ -225,28 +240,24 @@ __device__ inline void WaitForSlot(const ops::DeviceContext& context,
 }
 
 // Lane i of warp 0 waits for counter i. The barrier that follows hands what was
-// acquired to the other threads.
-//
-// A tagged wait looks at the counter too, relaxed: a hint that the data are
-// probably there, so that one lane polls one word and not the whole block every
-// word (which slows the producers down: docs/performance.md). The data's own
-// tags decide.
+// acquired to the other threads. Tagged waits are the bodies' affair: they poll
+// the data themselves.
 __device__ inline void WaitForCounters(const LaunchArguments& arguments,
                                        const ops::InstructionSlot& slot,
                                        const ops::DeviceContext& context) {
   const isa::Instruction& instruction = slot.instruction;
-  if (instruction.num_waits == 0) return;
+  const uint32_t untagged =
+      ((1u << instruction.num_waits) - 1) & ~uint32_t{instruction.tagged};
+  if (untagged == 0) return;
   const uint32_t i = context.thread();
-  if (i < instruction.num_waits) {
+  if (i < isa::kMaxWaits && (untagged >> i & 1) != 0) {
     const uint32_t* counter =
         arguments.counters +
         uint64_t{instruction.waits[i].counter} * kCounterStride;
-    const bool tagged = instruction.WaitIsTagged(i);
     const uint32_t wanted = slot.wanted[i];
-    ops::Spin spin(context);
+    ops::Spin spin(context.shared);
     while (true) {
-      const uint32_t seen = tagged ? ptx::LoadRelaxedGpu(counter)
-                                   : ptx::LoadAcquireGpu(counter);
+      const uint32_t seen = ptx::LoadAcquireGpu(counter);
       if (static_cast<int32_t>(seen - wanted) >= 0) break;
       if (spin.Expired()) {
         if (spin.timed_out()) {
@@ -299,7 +310,7 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
   while (true) {
     const ops::InstructionSlot& slot = shared->slots[cursor.slot];
     WaitForSlot(context, cursor);
-    context.instruction = &slot.instruction;
+    context.slot = &slot;
     context.pc = cursor.pc;
     context.pass = cursor.pass;
     context.tag = isa::TagOfPass(cursor.pass);
@@ -307,12 +318,13 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
     WaitForCounters(arguments, slot, context);
     RunBody(slot, context);
     // The body's writes, to memory and to shared memory, come before what
-    // follows in any thread of the block.
-    context.Barrier();
-    const bool faulty =
-        *static_cast<const volatile uint32_t*>(&shared->faulty) != 0;
+    // follows in any thread of the block; and all threads agree on leaving.
+    const bool faulty = ptx::SyncNamedOr(
+        1, ops::kComputeThreads,
+        *static_cast<const volatile uint32_t*>(&shared->faulty) != 0);
     const bool halts =
         slot.instruction.opcode == static_cast<uint16_t>(isa::Opcode::kHalt);
+    // `stop` is written by halts only; the next one is many barriers away.
     const bool last =
         halts && (*static_cast<const volatile uint32_t*>(&shared->stop) != 0 ||
                   cursor.pass + 1 == arguments.max_passes);
@@ -322,15 +334,16 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
         ptx::StoreRelaxedSystem(arguments.passes, cursor.pass + 1);
       }
     }
-    // All threads have read the slot and the flags before they may change.
-    context.Barrier();
-    if (context.thread() == 0) {
-      if (last || faulty) {
-        *static_cast<volatile uint32_t*>(&shared->leave) = 1;
-      }
+    if (last || faulty) {
+      // The loader and the fetcher look at it while they wait.
+      *static_cast<volatile uint32_t*>(&shared->leave) = 1;
+      return;
+    }
+    // The warp has read what it needs of the slot.
+    __syncwarp();
+    if (context.lane() == 0) {
       ptx::BarrierArrive(&shared->slot_empty[cursor.slot]);
     }
-    if (last || faulty) return;
     cursor.Next();
   }
 }

@@ -17,6 +17,20 @@ __device__ inline void SyncNamed(uint32_t id, uint32_t threads) {
   asm volatile("barrier.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
+// The same, and tells every thread whether `value` was true in any of them.
+__device__ inline bool SyncNamedOr(uint32_t id, uint32_t threads, bool value) {
+  uint32_t any;
+  asm volatile(
+      "{\n\t.reg .pred p, q;\n\t"
+      "setp.ne.u32 p, %1, 0;\n\t"
+      "barrier.red.or.pred q, %2, %3, p;\n\t"
+      "selp.u32 %0, 1, 0, q;\n\t}"
+      : "=r"(any)
+      : "r"(static_cast<uint32_t>(value)), "r"(id), "r"(threads)
+      : "memory");
+  return any != 0;
+}
+
 __device__ inline void BarrierInit(uint64_t* barrier, uint32_t arrivals) {
   asm volatile(
       "mbarrier.init.shared.b64 [%0], %1;" ::"r"(SharedAddress(barrier)),

@@ -1,0 +1,26 @@
+// Arithmetic for which CUDA C++ has no short form.
+// Source: PTX ISA, "ex2.approx", "cvt.rn.bf16x2".
+#ifndef MKVM_OPS_PTX_MATH_CUH_
+#define MKVM_OPS_PTX_MATH_CUH_
+
+#include <cstdint>
+
+namespace mkvm::ptx {
+
+// 2^x; relative error at most 2^-22, results below 2^-126 are 0, 2^-inf is 0.
+__device__ inline float Exp2Approximate(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// Two values as bf16, nearest even: `low` in the lower half of the word.
+__device__ inline uint32_t PackBf16(float low, float high) {
+  uint32_t packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+
+}  // namespace mkvm::ptx
+
+#endif  // MKVM_OPS_PTX_MATH_CUH_
