@@ -133,6 +133,15 @@ absl::Status Decoder::BindWeights() {
                          rope_.data()});
 }
 
+absl::Status Decoder::Override(const std::vector<std::string>& bindings) {
+  for (const std::string& binding : bindings) {
+    if (absl::Status s = BindFile(*machine_, binding, overrides_); !s.ok()) {
+      return s;
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Decoder::BindIds(absl::string_view buffer,
                               const std::vector<int32_t>& ids) {
   return machine_->Bind(buffer, {isa::DType::kI32, {ids.size()}, ids.data()});

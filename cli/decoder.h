@@ -42,6 +42,9 @@ class Decoder {
       const Device& device, isa::Program program,
       std::unique_ptr<model::Weights> weights, int threads);
 
+  // BindFile for each, over what the model gave: another rotary table, say.
+  absl::Status Override(const std::vector<std::string>& bindings);
+
   // Puts `ids` at positions 0, 1, ...; generation begins after `prompt_tokens`
   // of them and stops when `end_position` is reached or a token is in `eos`.
   // Errors: ids outside the vocabulary, more than fit the context.
@@ -57,9 +60,10 @@ class Decoder {
   absl::Status BindIds(absl::string_view buffer,
                        const std::vector<int32_t>& ids);
 
-  // The machine may alias the weights and the table: it goes first.
+  // The machine may alias all of these: it goes first.
   std::unique_ptr<model::Weights> weights_;
   std::vector<float> rope_;
+  std::vector<NpyArray> overrides_;
   std::unique_ptr<vm::Machine> machine_;
 };
 

@@ -115,7 +115,7 @@ absl::StatusOr<Flags::Flag*> Flags::Find(absl::string_view argument) {
   const bool is_long = absl::ConsumePrefix(&name, "--");
   if (!is_long) absl::ConsumePrefix(&name, "-");
   const std::string canonical = Canonical(name);
-  std::vector<std::string> candidates;
+  std::vector<std::string> candidates = {"help"};
   for (Flag& flag : flags_) {
     // A one-letter long name, as in --n, is harmless.
     if (is_long && flag.name == canonical) return &flag;

@@ -63,7 +63,8 @@ Flags MakeFlags(RunFlags& f) {
   flags.Add("no_verify", &f.no_verify, "skip the verifier, at your own risk");
   flags.Add("watchdog_seconds", &f.watchdog_seconds, "S",
             "a wait longer than this is a fault (5 on a GPU, 60 on a CPU)");
-  flags.Add("bind", &f.binds, "BUFFER=FILE.npy", "input; may be repeated");
+  flags.Add("bind", &f.binds, "BUFFER=FILE.npy",
+            "input, or instead of the model's; may be repeated");
   flags.Add("dump", &f.dumps, "BUFFER=FILE.npy",
             "output, after the run; may be repeated");
   flags.Add("max_passes", &f.max_passes, "N",
@@ -237,6 +238,7 @@ absl::Status RunDecode(isa::Program program,
       Decoder::Create(device, std::move(program), std::move(weights),
                       static_cast<int>(f.threads.value_or(0)));
   if (!decoder.ok()) return decoder.status();
+  if (absl::Status s = (*decoder)->Override(f.binds); !s.ok()) return s;
   if (absl::Status s = Decode(**decoder, prompt, f, MakeRunOptions(f, device));
       !s.ok()) {
     return s;
@@ -245,9 +247,6 @@ absl::Status RunDecode(isa::Program program,
 }
 
 absl::Status RefuseForDecode(const RunFlags& f) {
-  if (!f.binds.empty()) {
-    return UsageError("--bind: a model's program takes its buffers from it");
-  }
   if (f.max_passes) {
     return UsageError("--max_passes: for programs without a model; use -n");
   }

@@ -30,6 +30,7 @@ struct ScoreFlags {
   std::string device = "auto";
   std::string transport = "tagged";
   std::optional<int64_t> threads;
+  std::vector<std::string> binds;
   std::string out;
 };
 
@@ -49,6 +50,8 @@ Flags MakeFlags(ScoreFlags& f) {
   flags.Add("device", &f.device, "auto|cpu|cuda:K", "as for run");
   flags.Add("threads", &f.threads, "N", "of the CPU machine (one per core)");
   flags.Add("transport", &f.transport, "tagged|counters", "as for run");
+  flags.Add("bind", &f.binds, "BUFFER=FILE.npy",
+            "instead of the model's; may be repeated");
   flags.Add("output,o", &f.out, "FILE.npy", "float32 [rows, vocab]");
   return flags;
 }
@@ -185,6 +188,7 @@ absl::Status Score(const ScoreFlags& f) {
       Decoder::Create(*device, *std::move(program), *std::move(weights),
                       static_cast<int>(f.threads.value_or(0)));
   if (!decoder.ok()) return decoder.status();
+  if (absl::Status s = (*decoder)->Override(f.binds); !s.ok()) return s;
   // The prompt is everything, and the end lies beyond it: every next token is
   // given, and nothing stops the program but the number of passes.
   if (absl::Status s =
