@@ -16,6 +16,7 @@ void Check(const Program& program, Report& report) {
   CheckInstructions(program, report);
   if (!report.empty()) return;
   CheckQueues(program, report);
+  if (!report.empty()) return;
   CheckCounters(program, report);
   CheckBudgets(program, report);
   const Dataflow flow(program);

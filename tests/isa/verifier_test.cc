@@ -108,6 +108,17 @@ TEST(VerifierTest, StopThatNobodyWritesIsRejected) {
               HasSubstr("it reads stop, but no advance writes it"));
 }
 
+TEST(VerifierTest, SecondAdvanceIsRejected) {
+  EXPECT_THAT(
+      ErrorsOfDecode("  halt[0]:",
+                     "  again: advance best=token run=run eos=eos "
+                     "tokens=tokens stop=stop\n  halt[0]:"),
+      AllOf(HasSubstr("worker 0, pc 4 (again, advance): error: only one "
+                      "instruction may advance a pass"),
+            HasSubstr("note: the other is worker 0, pc 3 (advance, "
+                      "advance)")));
+}
+
 TEST(VerifierTest, HaltThatReadsStopBeforeAdvanceIsRejected) {
   EXPECT_THAT(ErrorsOfDecode("halt[1]: halt stop=stop wait(advanced)",
                              "halt[1]: halt stop=stop"),
