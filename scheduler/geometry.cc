@@ -10,7 +10,7 @@ namespace {
 
 // What an interpreter keeps in shared memory beside the weight stages:
 // instruction slots, activations, partial sums, barriers.
-constexpr uint64_t kReservedSharedBytes = 28 * 1024;
+constexpr uint64_t kReservedSharedBytes = uint64_t{28} << 10;
 
 absl::Status CheckConfig(const model::Config& c) {
   const struct {

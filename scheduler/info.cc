@@ -47,7 +47,7 @@ void CountInstructions(const isa::Program& program, ProgramInfo& info) {
       const isa::OpcodeInfo* opcode = isa::FindOpcode(instruction.opcode);
       ++info.instructions_by_opcode[opcode == nullptr
                                         ? "unknown"
-                                        : std::string(opcode->name)];
+                                        : absl::StrCat(opcode->name)];
       for (int i = 0; i < instruction.num_waits; ++i) {
         ++info.waits;
         if (instruction.WaitIsTagged(i)) ++info.tagged_waits;
@@ -102,7 +102,7 @@ ProgramInfo AnalyzeProgram(const isa::Program& program,
   info.instructions = isa::NumInstructions(program);
   info.counters = program.counters.size();
   for (const isa::Buffer& buffer : program.buffers) {
-    info.buffer_bytes[std::string(isa::Name(buffer.kind))] +=
+    info.buffer_bytes[absl::StrCat(isa::Name(buffer.kind))] +=
         isa::NumElements(buffer) * isa::SizeOf(buffer.dtype);
   }
   CountInstructions(program, info);

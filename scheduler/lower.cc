@@ -73,12 +73,11 @@ class Line {
   }
 
  private:
-  void AddSegment(Part part, uint64_t begin, uint64_t end, uint64_t unit,
+  void AddSegment(const Part& part, uint64_t begin, uint64_t end, uint64_t unit,
                   int32_t kv_head = kNoHead) {
     std::string counter = op_.counter;
     if (op_.per_kv_head) absl::StrAppend(&counter, ".", kv_head);
-    segments_.push_back(
-        {std::move(part), begin, end, unit, std::move(counter), kv_head});
+    segments_.push_back({part, begin, end, unit, std::move(counter), kv_head});
   }
 
   // What one kv head has of the part.

@@ -21,14 +21,14 @@ inline constexpr int32_t kAnyWorker = -1;
 inline constexpr int32_t kNoHead = -1;
 
 struct Tile {
+  isa::Instruction instruction;  // operands only: no waits, no signal
   uint32_t op = 0;               // index into Graph::ops
   uint32_t share = 0;            // tiles of one share go to one worker
-  isa::Instruction instruction;  // operands only: no waits, no signal
-  std::string label;             // "L03.qkv[17]"
-  std::string counter;           // signalled when done; empty: none
   int32_t kv_head = kNoHead;
   int32_t pinned = kAnyWorker;  // the worker it must go to
   uint64_t streamed_bytes = 0;  // weights, per pass
+  std::string label;            // "L03.qkv[17]"
+  std::string counter;          // signalled when done; empty: none
 };
 
 struct Tiles {

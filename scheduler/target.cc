@@ -180,7 +180,7 @@ absl::StatusOr<Target> ParseTarget(absl::string_view json) {
   absl::Status status;
   VisitFields(target, [&](absl::string_view key, auto& field) {
     known.emplace_back(key);
-    const auto it = root.find(std::string(key));
+    const auto it = root.find(absl::StrCat(key));
     if (it != root.end() && status.ok()) status = Read(key, *it, field);
   });
   if (!status.ok()) return status;
