@@ -107,7 +107,7 @@ __device__ __noinline__ uint32_t PollWord(SharedMemory* shared, Place place,
 inline constexpr uint64_t kSpinLost = ~uint64_t{0};
 __device__ __noinline__ uint64_t SpinStep(SharedMemory* shared, Place place,
                                           uint64_t state, uint32_t operand,
-                                          uint32_t tag);
+                                          uint32_t seen, uint32_t tag);
 __device__ __noinline__ uint64_t PollRanked(SharedMemory* shared, Place place,
                                             const uint64_t* address,
                                             uint64_t word, uint32_t tag,
@@ -192,7 +192,14 @@ class DeviceContext {
       for (int i = 0; i < kCount; ++i) wrong |= words[i] ^ tag;
       if (!__any_sync(0xffffffffu, (wrong & 0xffu) != 0)) return;
       if (polls % 64 == 0) {
-        state = SpinStep(shared, place(), state, operand, tag);
+        if ((wrong & 0xffu) != 0) {
+          uint32_t seen = 0;
+#pragma unroll
+          for (int i = 0; i < kCount; ++i) {
+            if (((words[i] ^ tag) & 0xffu) != 0) seen = words[i] & 0xffu;
+          }
+          state = SpinStep(shared, place(), state, operand, seen, tag);
+        }
         if (__any_sync(0xffffffffu, state == kSpinLost)) return;
       }
     }

@@ -50,6 +50,8 @@ class GpuMachine : public Machine {
   absl::Status UploadCode();
   absl::Status GrowRing(uint64_t passes);
   absl::Status Clear(uint64_t passes);
+  // The fault in terms of a counter: a tagged wait's counter is ticked too.
+  Fault RefineFault() const;
   // Delivers the ring's words from `next` on that are there; stops after the
   // last.
   void Deliver(const RunOptions& options, uint64_t& next) const;
@@ -228,6 +230,35 @@ void GpuMachine::Deliver(const RunOptions& options, uint64_t& next) const {
   }
 }
 
+Fault GpuMachine::RefineFault() const {
+  Fault fault = *fault_;
+  if (fault.kind != FaultKind::kTagTimeout) return fault;
+  const isa::Instruction& instruction =
+      program_.queues[fault.worker][fault.pc];
+  for (int i = 0; i < instruction.num_waits; ++i) {
+    const isa::Wait& wait = instruction.waits[i];
+    const uint32_t lag = instruction.WaitIsLagged(i) ? 1 : 0;
+    if (fault.pass < lag) continue;
+    const uint32_t wanted =
+        (fault.pass - lag) * program_.counters[wait.counter].producers +
+        wait.threshold;
+    uint32_t seen = 0;
+    if (cudaMemcpy(&seen,
+                   counters_.get() + uint64_t{wait.counter} * kCounterStride,
+                   sizeof(seen), cudaMemcpyDeviceToHost) != cudaSuccess) {
+      return fault;
+    }
+    if (seen < wanted) {
+      fault.kind = FaultKind::kCounterTimeout;
+      fault.what = wait.counter;
+      fault.seen = seen;
+      fault.wanted = wanted;
+      return fault;
+    }
+  }
+  return fault;
+}
+
 absl::StatusOr<RunResult> GpuMachine::Run(const RunOptions& options) {
   absl::Status status = CheckRunOptions(options);
   if (status.ok()) status = CheckAllBound(program_, bound_);
@@ -273,7 +304,9 @@ absl::StatusOr<RunResult> GpuMachine::Run(const RunOptions& options) {
   const std::chrono::duration<double> elapsed =
       std::chrono::steady_clock::now() - begin;
   Deliver(options, next);
-  if (fault_->kind != FaultKind::kNone) return FaultStatus(program_, *fault_);
+  if (fault_->kind != FaultKind::kNone) {
+    return FaultStatus(program_, RefineFault());
+  }
   return RunResult{.passes = static_cast<int64_t>(*passes_),
                    .seconds = elapsed.count()};
 }

@@ -52,14 +52,14 @@ __device__ __noinline__ uint32_t PollWord(SharedMemory* shared, Place place,
 
 __device__ __noinline__ uint64_t SpinStep(SharedMemory* shared, Place place,
                                           uint64_t state, uint32_t operand,
-                                          uint32_t tag) {
+                                          uint32_t seen, uint32_t tag) {
   const uint64_t now = ptx::GlobalTimerNs();
   if (state == 0) return now;
   const bool aborted = ptx::LoadRelaxedGpu(shared->abort) != 0;
   const bool timed_out = now - state > shared->watchdog_ns;
   if (!aborted && !timed_out) return state;
   if (timed_out) {
-    RaiseFault(shared, place, FaultKind::kTagTimeout, operand, 0, tag);
+    RaiseFault(shared, place, FaultKind::kTagTimeout, operand, seen, tag);
   }
   *static_cast<volatile uint32_t*>(&shared->faulty) = 1;
   return kSpinLost;
