@@ -30,6 +30,7 @@ struct RunFlags {
   std::string transport = "tagged";
   std::optional<int64_t> threads;
   std::optional<int64_t> max_passes;
+  std::optional<int64_t> first_position;
   std::optional<double> watchdog_seconds;
   bool no_verify = false;
   bool ignore_eos = false;
@@ -69,6 +70,8 @@ Flags MakeFlags(RunFlags& f) {
             "output, after the run; may be repeated");
   flags.Add("max_passes", &f.max_passes, "N",
             "passes of a program without a model (1)");
+  flags.Add("first_position", &f.first_position, "N",
+            "position of the first pass of such a program (0)");
   flags.Add("json", &f.json,
             "one JSON object to stdout; tokens_per_s counts every pass,\n"
             "those over the prompt too");
@@ -85,6 +88,9 @@ absl::Status CheckNumbers(const RunFlags& f) {
         positive(f.max_passes, "max_passes"),
         positive(f.watchdog_seconds, "watchdog_seconds")}) {
     if (!s.ok()) return s;
+  }
+  if (f.first_position.value_or(0) < 0) {
+    return UsageError("--first_position is below 0");
   }
   return absl::OkStatus();
 }
@@ -137,6 +143,7 @@ absl::Status RunPlain(isa::Program program, const RunFlags& f,
   }
   vm::RunOptions options = MakeRunOptions(f, device);
   options.max_passes = f.max_passes.value_or(1);
+  options.first_position = f.first_position.value_or(0);
   absl::StatusOr<vm::RunResult> result = (*machine)->Run(options);
   if (!result.ok()) return result.status();
   if (absl::Status s = DumpAll(**machine, f); !s.ok()) return s;
@@ -247,8 +254,13 @@ absl::Status RunDecode(isa::Program program,
 }
 
 absl::Status RefuseForDecode(const RunFlags& f) {
-  if (f.max_passes) {
-    return UsageError("--max_passes: for programs without a model; use -n");
+  for (const auto& [given, flag] :
+       {std::pair(f.max_passes.has_value(), "max_passes"),
+        std::pair(f.first_position.has_value(), "first_position")}) {
+    if (given) {
+      return UsageError(absl::StrFormat(
+          "--%s is for programs without a model; use -n", flag));
+    }
   }
   return absl::OkStatus();
 }
