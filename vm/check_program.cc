@@ -42,8 +42,13 @@ std::string CheckOperands(const Program& program,
                           const isa::OpcodeInfo& info) {
   for (size_t i = 0; i < info.operands.size(); ++i) {
     const isa::OperandInfo& operand = info.operands[i];
-    if (operand.kind != isa::OperandKind::kBuffer) continue;
     const uint32_t id = instruction.operands[i];
+    if (operand.kind == isa::OperandKind::kEnum &&
+        id >= operand.values.size()) {
+      return absl::StrFormat("operand %s is %d, which has no name",
+                             operand.name, id);
+    }
+    if (operand.kind != isa::OperandKind::kBuffer) continue;
     if (id == isa::kNoBuffer && operand.optional) continue;
     if (id >= program.buffers.size()) {
       return absl::StrFormat("operand %s is buffer #%d, which doesn't exist",
