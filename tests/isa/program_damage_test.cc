@@ -7,10 +7,15 @@
 #include <random>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "isa/program.h"
@@ -42,12 +47,22 @@ absl::StatusOr<Program> Parse(const std::string& bytes) {
   return ParseProgram(absl::string_view(copy.get(), bytes.size()));
 }
 
+// Refused by "program, offset N: FIELD: what".
 void ExpectRefused(const std::string& bytes) {
   const auto program = Parse(bytes);
   ASSERT_FALSE(program.ok());
   ASSERT_EQ(program.status().code(), absl::StatusCode::kInvalidArgument);
-  ASSERT_THAT(std::string(program.status().message()),
-              ContainsRegex("^program, offset [0-9]+: []a-z_.0-9[]+: "));
+  const std::vector<std::string> parts = absl::StrSplit(
+      std::string(program.status().message()), absl::MaxSplits(": ", 2));
+  ASSERT_EQ(parts.size(), 3u) << program.status();
+  absl::string_view offset = parts[0];
+  uint64_t number;
+  ASSERT_TRUE(absl::ConsumePrefix(&offset, "program, offset ") &&
+              absl::SimpleAtoi(offset, &number))
+      << program.status();
+  ASSERT_LE(number, bytes.size());
+  ASSERT_FALSE(parts[1].empty());
+  ASSERT_FALSE(parts[2].empty());
 }
 
 std::string Sample() {
@@ -71,13 +86,15 @@ TEST(ProgramDamage, EveryTruncationIsRefused) {
   }
 }
 
-TEST(ProgramDamage, EveryFlippedBitIsRefused) {
+TEST(ProgramDamage, EveryChangedByteIsRefused) {
   const std::string bytes = Sample();
+  std::mt19937_64 random(3);
   for (size_t i = 0; i < bytes.size(); ++i) {
-    for (int bit = 0; bit < 8; ++bit) {
+    for (const uint64_t change :
+         {uint64_t{1} << random() % 8, 1 + random() % 255}) {
       std::string damaged = bytes;
-      damaged[i] ^= static_cast<char>(1 << bit);
-      SCOPED_TRACE(absl::StrCat("byte ", i, " bit ", bit));
+      damaged[i] = static_cast<char>(damaged[i] ^ change);
+      SCOPED_TRACE(absl::StrCat("byte ", i, " change ", change));
       ExpectRefused(damaged);
     }
   }
@@ -97,7 +114,7 @@ TEST(ProgramDamage, ResealedDamageIsRefusedOrHarmless) {
   std::mt19937_64 random(7);
   int refused = 0;
   int parsed = 0;
-  for (int i = 0; i < 20000; ++i) {
+  for (int i = 0; i < 10000; ++i) {
     std::string bytes = SerializeProgram(RandomProgram(random() % 200));
     const int edits = 1 + static_cast<int>(random() % 3);
     for (int e = 0; e < edits; ++e) {
@@ -131,8 +148,8 @@ TEST(ProgramDamage, ResealedDamageIsRefusedOrHarmless) {
       ExpectRefused(bytes);
     }
   }
-  EXPECT_GT(refused, 5000);
-  EXPECT_GT(parsed, 500);
+  EXPECT_GT(refused, 2500);
+  EXPECT_GT(parsed, 250);
 }
 
 struct Edit {
