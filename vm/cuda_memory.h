@@ -17,6 +17,8 @@ namespace mkvm::vm {
 // OK, or Internal "WHAT: CUDA error NAME: text".
 inline absl::Status CudaStatus(int error, absl::string_view what) {
   if (error == cudaSuccess) return absl::OkStatus();
+  // Told once: a later call must not find it as its own.
+  cudaGetLastError();
   const auto code = static_cast<cudaError_t>(error);
   return absl::InternalError(absl::StrCat(what, ": CUDA error ",
                                           cudaGetErrorName(code), ": ",

@@ -219,6 +219,11 @@ int QueryKernelLimits(uint32_t num_stages, int multiprocessors,
 
 int LaunchInterpreter(const LaunchArguments& arguments, uint32_t workers,
                       CUstream_st* stream) {
+  // Per launch: another machine may have set it for fewer stages.
+  const cudaError_t error = cudaFuncSetAttribute(
+      Interpret, cudaFuncAttributeMaxDynamicSharedMemorySize,
+      static_cast<int>(SharedBytes(arguments.num_stages)));
+  if (error != cudaSuccess) return error;
   LaunchArguments copy = arguments;
   void* parameters[] = {&copy};
   return cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(Interpret),

@@ -107,9 +107,9 @@ TEST_F(GpuMachineTest, GpuReportsNanScores) {
   std::unique_ptr<Machine> machine = MakeGpu(PackedCountingProgram(4));
   ASSERT_NE(machine, nullptr);
   BindCounting(*machine, 5, 500);
-  BindFloats(*machine, "norm",
-             std::vector<float>(kVocabulary,
-                                std::numeric_limits<float>::quiet_NaN()));
+  BindFloats(
+      *machine, "norm",
+      std::vector<float>(kVocabulary, std::numeric_limits<float>::quiet_NaN()));
   RunOptions options;
   options.max_passes = 10;
   const absl::StatusOr<RunResult> result = machine->Run(options);
@@ -168,6 +168,7 @@ constexpr uint32_t kContext = 300;
 struct Decoder {
   model::Config config;
   std::unique_ptr<model::Weights> weights;
+  std::vector<float> rope;  // the CPU machine may alias it, like the weights
   isa::Program program;
 };
 
@@ -176,6 +177,7 @@ Decoder MakeDecoder(absl::string_view target_name, uint32_t workers,
   Decoder decoder;
   decoder.config = *model::FindConfig("qwen3-tiny");
   decoder.weights = model::MakeSynthetic(decoder.config, 7);
+  decoder.rope = model::RopeTable(decoder.config, kContext);
   scheduler::Target target = *scheduler::FindTarget(target_name);
   target.workers = workers;
   scheduler::CompileOptions options;
@@ -195,15 +197,14 @@ void BindDecoder(Decoder& decoder, Machine& machine,
   for (const std::string& name : decoder.weights->names()) {
     const absl::StatusOr<model::Tensor> tensor = decoder.weights->Get(name);
     ASSERT_TRUE(tensor.ok()) << tensor.status();
-    const absl::Status status = machine.Bind(
-        name, {isa::DType::kBf16, tensor->shape, tensor->data});
+    const absl::Status status =
+        machine.Bind(name, {isa::DType::kBf16, tensor->shape, tensor->data});
     ASSERT_TRUE(status.ok()) << status;
   }
-  const std::vector<float> rope = model::RopeTable(decoder.config, kContext);
   const absl::Status status =
-      machine.Bind("rope.cos_sin",
-                   {isa::DType::kF32, {kContext, decoder.config.head_dim},
-                    rope.data()});
+      machine.Bind("rope.cos_sin", {isa::DType::kF32,
+                                    {kContext, decoder.config.head_dim},
+                                    decoder.rope.data()});
   ASSERT_TRUE(status.ok()) << status;
   std::vector<int32_t> tokens(kContext + 1, 0);
   std::copy(prompt.begin(), prompt.end(), tokens.begin());
@@ -289,10 +290,10 @@ TEST_F(GpuMachineTest, GpuGivesTheSameBitsPassByPass) {
     ASSERT_TRUE(machine->Run(options).ok());
   }
   EXPECT_EQ(tokens, at_once.tokens);
-  EXPECT_EQ(std::memcmp(ReadFloats(*machine, "logits").data(),
-                        at_once.logits.data(),
-                        at_once.logits.size() * sizeof(float)),
-            0);
+  EXPECT_EQ(
+      std::memcmp(ReadFloats(*machine, "logits").data(), at_once.logits.data(),
+                  at_once.logits.size() * sizeof(float)),
+      0);
 }
 
 TEST_F(GpuMachineTest, GpuGivesTheSameBitsWithFewerStages) {
