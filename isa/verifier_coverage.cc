@@ -1,6 +1,10 @@
-// Every element of an activation is written exactly once in a pass.
+// Every element of an activation is written exactly once in a pass, and no
+// candidate of an argmax is lost.
 #include <algorithm>
+#include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "isa/verifier_dataflow.h"
@@ -115,6 +119,80 @@ class CoverageChecker {
   Report& report_;
 };
 
+// Part of a matrix that goes into an argmax.
+struct Rows {
+  uint64_t begin;
+  uint64_t end;
+  Place place;
+};
+
+// The writes of partial argmaxes cover their slots whatever rows they look at,
+// so the rows are counted here: those of a matrix take part exactly once.
+void CheckArgmaxRows(const Program& program, const Dataflow& flow,
+                     Report& report) {
+  std::map<std::pair<uint32_t, uint32_t>, std::vector<Rows>> groups;
+  for (const Place& place : flow.places) {
+    const Instruction& i = program.queues[place.worker][place.pc];
+    if (i.opcode != static_cast<uint16_t>(Opcode::kGemv)) continue;
+    const auto op = DecodeOperands<GemvOperands>(i);
+    if (op.epilogue != Epilogue::kArgmax) continue;
+    groups[{op.best, op.w}].push_back(
+        {op.row_begin, uint64_t{op.row_begin} + op.rows, place});
+  }
+  for (auto& [buffers, tiles] : groups) {
+    const auto complain = [&, best = buffers.first, w = buffers.second](
+                              Place place, uint64_t begin, uint64_t end,
+                              absl::string_view how) {
+      report.Add(place, absl::StrCat("rows [", begin, "..", end, ") of ",
+                                     program.buffers[w].name, " take part ",
+                                     how, " in the argmax into ",
+                                     program.buffers[best].name));
+    };
+    std::sort(tiles.begin(), tiles.end(), [](const Rows& a, const Rows& b) {
+      return std::make_pair(a.begin, a.end) < std::make_pair(b.begin, b.end);
+    });
+    uint64_t covered = 0;
+    for (const Rows& tile : tiles) {
+      if (tile.begin > covered) {
+        complain(tile.place, covered, tile.begin, "not once");
+      } else if (tile.begin < covered) {
+        complain(tile.place, tile.begin, std::min(covered, tile.end), "twice");
+      }
+      covered = std::max(covered, tile.end);
+    }
+    const uint64_t rows = program.buffers[buffers.second].shape[0];
+    if (covered < rows) {
+      complain(tiles.back().place, covered, rows, "not once");
+    }
+  }
+}
+
+// Whoever reads some candidates of a list must not forget the others.
+void CheckCandidates(const Program& program, const Dataflow& flow,
+                     Report& report) {
+  for (size_t r = 0; r < flow.regions.size();) {
+    const uint32_t buffer = flow.regions[r].buffer;
+    uint64_t covered = 0;
+    bool lost = false;
+    uint32_t last = flow.regions[r].reads.front();
+    for (; r < flow.regions.size() && flow.regions[r].buffer == buffer; ++r) {
+      lost = lost || flow.regions[r].begin > covered;
+      if (lost) continue;
+      if (flow.regions[r].end > covered) last = flow.regions[r].reads.front();
+      covered = std::max(covered, flow.regions[r].end);
+    }
+    const uint64_t elements = NumElements(program.buffers[buffer]);
+    if (program.buffers[buffer].dtype != DType::kRanked ||
+        covered == elements) {
+      continue;
+    }
+    report.Add(flow.places[flow.instruction_of[last]],
+               absl::StrCat("reads ", report.Name(flow.accesses[last]),
+                            ", but nobody reads the candidate ",
+                            report.Name(buffer, covered, covered + 1)));
+  }
+}
+
 }  // namespace
 
 void CheckCoverage(const Program& program, const Dataflow& flow,
@@ -128,6 +206,8 @@ void CheckCoverage(const Program& program, const Dataflow& flow,
       checker.CheckBuffer(b);
     }
   }
+  CheckArgmaxRows(program, flow, report);
+  CheckCandidates(program, flow, report);
 }
 
 }  // namespace mkvm::isa

@@ -102,8 +102,9 @@ struct Dataflow {
   void ListProducers(const Program& program);
 };
 
-// Every element of every activation is written exactly once in a pass, and an
-// instruction's writes don't touch its other operands.
+// Every element of every activation is written exactly once in a pass, an
+// instruction's writes don't touch its other operands, and every row of a
+// matrix and every candidate takes part in its argmax.
 void CheckCoverage(const Program& program, const Dataflow& flow,
                    Report& report);
 

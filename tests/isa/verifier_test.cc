@@ -265,6 +265,28 @@ TEST(VerifierTest, OneCacheForKeysAndValuesIsRejected) {
                         "v_cache overlap in k_cache[0..128)"));
 }
 
+TEST(VerifierTest, RowsLostToTheArgmaxAreRejected) {
+  EXPECT_THAT(ErrorsOfDecode("row_begin=16 rows=16", "row_begin=16 rows=8"),
+              HasSubstr("worker 1, pc 1 (head[1], gemv): error: rows [24..32) "
+                        "of w take part not once in the argmax into best"));
+  EXPECT_THAT(ErrorsOfDecode("row_begin=0 rows=16", "row_begin=8 rows=8"),
+              HasSubstr("(head[0], gemv): error: rows [0..8) of w take part "
+                        "not once"));
+}
+
+TEST(VerifierTest, RowsTwiceInTheArgmaxAreRejected) {
+  EXPECT_THAT(ErrorsOfDecode("row_begin=16 rows=16", "row_begin=8 rows=24"),
+              HasSubstr("(head[1], gemv): error: rows [8..16) of w take part "
+                        "twice in the argmax into best"));
+}
+
+TEST(VerifierTest, CandidateThatNobodyReadsIsRejected) {
+  EXPECT_THAT(ErrorsOfDecode("y=token n=2", "y=token n=1"),
+              HasSubstr("worker 0, pc 2 (argmax, argmax): error: reads "
+                        "best[0..1), but nobody reads the candidate "
+                        "best[1..2)"));
+}
+
 // ---- diagnostics ------------------------------------------------------------
 
 TEST(VerifierTest, StopsAfterMaxDiagnostics) {

@@ -1,0 +1,263 @@
+#include "tests/isa/polling_model.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace mkvm::isa {
+namespace {
+
+void Add(const std::vector<uint64_t>& from, std::vector<uint64_t>& to) {
+  for (size_t i = 0; i < to.size(); ++i) to[i] |= from[i];
+}
+
+uint64_t Mix(uint64_t hash, uint64_t value) {
+  hash ^= value + 0x9e3779b97f4a7c15u + (hash << 6) + (hash >> 2);
+  return hash * 0xff51afd7ed558ccdu;
+}
+
+}  // namespace
+
+PollingModel::PollingModel(const Program& program, uint32_t passes)
+    : program_(program), passes_(passes) {
+  for (const auto& queue : program.queues) {
+    first_.push_back(instructions_);
+    for (const Instruction& i : queue) {
+      ++instructions_;
+      AppendAccesses(program, i, accesses_.emplace_back());
+    }
+  }
+  CutIntoSegments();
+}
+
+// Elements that no access tells apart are one segment.
+void PollingModel::CutIntoSegments() {
+  std::vector<std::vector<uint64_t>> cuts(program_.buffers.size());
+  for (const auto& accesses : accesses_) {
+    for (const Access& a : accesses) {
+      cuts[a.buffer].push_back(a.begin);
+      cuts[a.buffer].push_back(a.begin + a.count);
+    }
+  }
+  for (auto& c : cuts) {
+    std::sort(c.begin(), c.end());
+    c.erase(std::unique(c.begin(), c.end()), c.end());
+    first_segment_.push_back(segments_);
+    segments_ += static_cast<uint32_t>(c.size());
+  }
+  const auto segment = [&](uint32_t buffer, uint64_t at) {
+    const auto& c = cuts[buffer];
+    return first_segment_[buffer] +
+           static_cast<uint32_t>(std::lower_bound(c.begin(), c.end(), at) -
+                                 c.begin());
+  };
+  for (const auto& accesses : accesses_) {
+    auto& ranges = ranges_.emplace_back();
+    for (const Access& a : accesses) {
+      ranges.push_back(
+          {segment(a.buffer, a.begin), segment(a.buffer, a.begin + a.count)});
+    }
+  }
+}
+
+void PollingModel::Reset(uint64_t seed) {
+  random_.seed(seed);
+  const size_t words = (size_t{passes_} * instructions_ + 63) / 64;
+  workers_.assign(program_.queues.size(), {});
+  for (Worker& worker : workers_) worker.known.assign(words, 0);
+  memory_.assign(segments_, 0);
+  counts_.assign(program_.counters.size(), 0);
+  handed_.assign(program_.counters.size(), Set(words, 0));
+  reads_.assign(size_t{passes_} * instructions_ + 1, 0);
+}
+
+bool PollingModel::Finished() const {
+  return std::all_of(workers_.begin(), workers_.end(), [&](const Worker& w) {
+    return w.pass == passes_ && w.pending.empty();
+  });
+}
+
+void PollingModel::Arrive(Worker& worker, size_t index) {
+  const Pending p = worker.pending[index];
+  worker.pending.erase(worker.pending.begin() + static_cast<long>(index));
+  if (p.is_signal) {
+    ++counts_[p.what];
+  } else {
+    std::fill(memory_.begin() + p.first_segment,
+              memory_.begin() + p.last_segment, p.event + 1);
+  }
+}
+
+void PollingModel::ArriveAll(Worker& worker) {
+  while (!worker.pending.empty()) Arrive(worker, 0);
+}
+
+// A worker sees its own writes.
+void PollingModel::ArriveOwn(Worker& worker, uint32_t buffer) {
+  for (size_t k = 0; k < worker.pending.size();) {
+    if (!worker.pending[k].is_signal && worker.pending[k].what == buffer) {
+      Arrive(worker, k);
+    } else {
+      ++k;
+    }
+  }
+}
+
+bool PollingModel::ArriveRandomly(Worker& worker) {
+  if (worker.pending.empty()) return false;
+  const size_t wanted = random_() % worker.pending.size();
+  // The first to the same place goes first.
+  size_t k = 0;
+  while (worker.pending[k].is_signal != worker.pending[wanted].is_signal ||
+         worker.pending[k].what != worker.pending[wanted].what) {
+    ++k;
+  }
+  Arrive(worker, k);
+  return true;
+}
+
+bool PollingModel::WaitsHold(const Worker& worker, const Instruction& i) const {
+  for (int k = 0; k < i.num_waits; ++k) {
+    if (i.WaitIsTagged(k)) continue;
+    const uint64_t lag = i.WaitIsLagged(k) ? 1 : 0;
+    if (lag > worker.pass) continue;
+    const Wait& wait = i.waits[k];
+    const uint64_t wanted =
+        (worker.pass - lag) * program_.counters[wait.counter].producers +
+        wait.threshold;
+    if (counts_[wait.counter] < wanted) return true;
+  }
+  return false;
+}
+
+void PollingModel::TakeOver(Worker& worker, const Instruction& i) {
+  for (int k = 0; k < i.num_waits; ++k) {
+    if (i.WaitIsTagged(k)) continue;
+    if (i.WaitIsLagged(k) && worker.pass == 0) continue;
+    Add(handed_[i.waits[k].counter], worker.known);
+  }
+}
+
+PollingModel::Outcome PollingModel::CheckReads(uint32_t w, const Instruction& i,
+                                               std::string& fault) {
+  Worker& worker = workers_[w];
+  const uint32_t index = first_[w] + worker.pc;
+  const uint32_t event = EventOf(w);
+  uint64_t hash = 0;
+  for (size_t a = 0; a < accesses_[index].size(); ++a) {
+    const Access& access = accesses_[index][a];
+    if (access.kind == AccessKind::kWrite) continue;
+    const bool polled = i.OperandIsPolled(access.operand);
+    const bool activation =
+        program_.buffers[access.buffer].kind == BufferKind::kActivation;
+    ArriveOwn(worker, access.buffer);
+    for (uint32_t s = ranges_[index][a].first; s < ranges_[index][a].last;
+         ++s) {
+      const uint32_t writer = memory_[s] - 1;
+      const bool written = memory_[s] != 0;
+      hash = Mix(Mix(hash, access.operand), memory_[s]);
+      if (polled) {
+        if (written && PassOf(writer) > worker.pass) {
+          fault = absl::StrCat(Name(event), " polls what ", Name(writer),
+                               " has overwritten");
+          return Outcome::kFault;
+        }
+        if (!written || PassOf(writer) < worker.pass) return Outcome::kBlocked;
+        continue;
+      }
+      if (activation && (!written || PassOf(writer) != worker.pass)) {
+        fault = absl::StrCat(Name(event), " reads operand ", access.operand,
+                             " of another pass");
+        return Outcome::kFault;
+      }
+      if (written && !(worker.known[writer / 64] >> (writer % 64) & 1)) {
+        fault = absl::StrCat(Name(event), " may or may not see the write of ",
+                             Name(writer));
+        return Outcome::kFault;
+      }
+    }
+  }
+  reads_[event] = hash;
+  return Outcome::kDone;
+}
+
+PollingModel::Outcome PollingModel::Step(uint32_t w, std::string& fault) {
+  Worker& worker = workers_[w];
+  if (worker.pass == passes_) return Outcome::kBlocked;
+  const Instruction& i = program_.queues[w][worker.pc];
+  if (WaitsHold(worker, i)) return Outcome::kBlocked;
+  TakeOver(worker, i);
+  const Outcome outcome = CheckReads(w, i, fault);
+  if (outcome != Outcome::kDone) return outcome;
+  const uint32_t index = first_[w] + worker.pc;
+  const uint32_t event = EventOf(w);
+  worker.known[event / 64] |= uint64_t{1} << (event % 64);
+  for (size_t a = 0; a < accesses_[index].size(); ++a) {
+    const Access& access = accesses_[index][a];
+    if (access.kind != AccessKind::kWrite &&
+        access.kind != AccessKind::kUpdate) {
+      continue;
+    }
+    worker.pending.push_back({false, access.buffer, ranges_[index][a].first,
+                              ranges_[index][a].last, event});
+  }
+  if (i.signal != kNoCounter) {
+    worker.pending.push_back({true, i.signal, 0, 0, event});
+    if (i.flags & kFlagRelease) {
+      ArriveAll(worker);
+      Add(worker.known, handed_[i.signal]);
+    }
+  }
+  if (++worker.pc == program_.queues[w].size()) {
+    worker.pc = 0;
+    ++worker.pass;
+  }
+  return Outcome::kDone;
+}
+
+std::string PollingModel::Run(uint64_t seed, std::vector<uint64_t>& trace) {
+  Reset(seed);
+  // Some mistakes show only when arrivals are rare, or one worker runs ahead.
+  const uint64_t laziness = uint64_t{1} << (seed % 3 * 3);
+  const uint64_t stickiness = seed / 3 % 3 * 7;
+  size_t idle = 0;
+  uint32_t w = 0;
+  std::string fault;
+  while (!Finished()) {
+    if (random_() % 16 >= stickiness || idle > 0) {
+      w = static_cast<uint32_t>(random_() % workers_.size());
+    }
+    const bool arrived =
+        (random_() % laziness == 0 || idle > workers_.size()) &&
+        ArriveRandomly(workers_[w]);
+    const Outcome outcome = Step(w, fault);
+    if (outcome == Outcome::kFault) return fault;
+    idle = arrived || outcome == Outcome::kDone ? 0 : idle + 1;
+    if (idle < 16 * workers_.size() + 64) continue;
+    // Certainly stuck? Let everything arrive and try every worker.
+    idle = 0;
+    for (Worker& worker : workers_) ArriveAll(worker);
+    bool moved = Finished();
+    for (uint32_t k = 0; k < workers_.size() && !moved; ++k) {
+      const Outcome again = Step(k, fault);
+      if (again == Outcome::kFault) return fault;
+      moved = again == Outcome::kDone;
+    }
+    if (!moved) return "stuck";
+  }
+  uint64_t hash = 0;
+  for (uint32_t s : memory_) hash = Mix(hash, s);
+  reads_.back() = hash;
+  trace = reads_;
+  return "";
+}
+
+std::string PollingModel::Name(uint32_t event) const {
+  const uint32_t index = event % instructions_;
+  size_t w = first_.size() - 1;
+  while (first_[w] > index) --w;
+  return absl::StrCat("worker ", w, " pc ", index - first_[w], " pass ",
+                      PassOf(event));
+}
+
+}  // namespace mkvm::isa
