@@ -180,8 +180,19 @@ void ForEachShapeAndForm(Fn fn) {
 TEST(GemvTest, IsValidAndRoundTrips) {
   ForEachShapeAndForm(
       [](const Shape& shape, Prologue prologue, Epilogue epilogue) {
+        // A valid argmax takes every row into account: see also
+        // PartialArgmaxesMeetInArgmax.
+        if (epilogue == Epilogue::kArgmax && shape.rows < shape.w_rows) return;
         ExpectValidAndRoundTrips(MakeGemv(shape, prologue, epilogue).program);
       });
+}
+
+TEST(GemvTest, ArgmaxWithoutLogitsIsValidAndRoundTrips) {
+  Gemv gemv = MakeGemv({40, 33, 0, 40}, Prologue::kNone, Epilogue::kArgmax);
+  gemv.op.y = isa::kNoBuffer;
+  gemv.program.ClearInstructions();
+  gemv.program.Append(gemv.op);
+  ExpectValidAndRoundTrips(gemv.program);
 }
 
 TEST(GemvTest, RejectsBadOperands) {
@@ -311,7 +322,6 @@ TEST(GemvTest, ArgmaxNamesTheBestRow) {
     if (!with_logits) gemv.op.y = isa::kNoBuffer;
     gemv.program.ClearInstructions();
     gemv.program.Append(gemv.op);
-    ExpectValidAndRoundTrips(gemv.program);
     gemv.program.SetRanked(gemv.op.best, {{7, 7}, {8, 8}, {9, 9}});
     ASSERT_TRUE(gemv.program.RunReference().ok());
 
