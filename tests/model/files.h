@@ -149,6 +149,14 @@ inline Config SmallConfig(
   return config.ok() ? *config : Config();
 }
 
+inline void ExpectSameGeometry(const Config& a, const Config& b) {
+  EXPECT_EQ(Describe(a), Describe(b));
+  EXPECT_EQ(Fingerprint(a), Fingerprint(b));
+  EXPECT_EQ(a.max_positions, b.max_positions);
+  EXPECT_EQ(a.rope_theta, b.rope_theta);
+  EXPECT_EQ(a.rms_norm_eps, b.rms_norm_eps);
+}
+
 // Every tensor that the geometry needs, with bytes that differ everywhere.
 inline std::vector<FileTensor> TensorsOf(const Config& config) {
   std::vector<FileTensor> tensors;
