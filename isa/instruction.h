@@ -66,17 +66,15 @@ struct alignas(128) Instruction {
 
   MKVM_HOST_DEVICE bool WaitIsLagged(int i) const { return lags >> i & 1; }
   MKVM_HOST_DEVICE bool WaitIsTagged(int i) const { return tagged >> i & 1; }
-  MKVM_HOST_DEVICE bool OperandIsPolled(int i) const {
-    return polled >> i & 1;
-  }
+  MKVM_HOST_DEVICE bool OperandIsPolled(int i) const { return polled >> i & 1; }
 };
 static_assert(sizeof(Instruction) == 128);
 static_assert(std::is_trivially_copyable_v<Instruction>);
 
 // Every operand struct is 32-bit fields only and fits the payload.
-#define MKVM_OP(code, Name, name, synopsis)                                 \
-  static_assert(sizeof(Name##Operands) <= sizeof(Instruction::operands) ||  \
-                std::is_empty_v<Name##Operands>);                           \
+#define MKVM_OP(code, Name, name, synopsis)                                \
+  static_assert(sizeof(Name##Operands) <= sizeof(Instruction::operands) || \
+                std::is_empty_v<Name##Operands>);                          \
   static_assert(std::is_trivially_copyable_v<Name##Operands>);
 #include "isa/opcodes.def"
 

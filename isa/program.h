@@ -25,7 +25,7 @@ enum class DType : uint8_t {
   kI32 = 3,     // 4 bytes
   kRanked = 4,  // 8 bytes: score, index, tag (f24.h)
 };
-uint32_t SizeOf(DType dtype);       // bytes of one element
+uint32_t SizeOf(DType dtype);         // bytes of one element
 absl::string_view Name(DType dtype);  // "f24", "bf16", "f32", "i32", "ranked"
 
 enum class BufferKind : uint8_t {
@@ -63,10 +63,10 @@ struct Counter {
 
 // What the program was scheduled for.
 struct Target {
-  std::string name = "any";           // e.g. "h200", "cpu"
-  uint32_t stages = 4;                // stages of the weight stream per worker
+  std::string name = "any";            // e.g. "h200", "cpu"
+  uint32_t stages = 4;                 // stages of the weight stream per worker
   uint32_t stage_bytes = kStageBytes;  // bytes of one stage
-  uint32_t shared_memory_bytes = 0;   // per worker; 0: not limited
+  uint32_t shared_memory_bytes = 0;    // per worker; 0: not limited
 };
 
 struct Program {

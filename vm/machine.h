@@ -57,8 +57,7 @@ class Machine {
 
   // Copies a buffer out as the program's dtype (f24 as binary32, tag removed;
   // ranked with its tag byte zero). `out` holds exactly the buffer's bytes.
-  virtual absl::Status Read(absl::string_view buffer,
-                            absl::Span<char> out) = 0;
+  virtual absl::Status Read(absl::string_view buffer, absl::Span<char> out) = 0;
 
   // FailedPrecondition when a weight or input is not bound (naming it).
   // DeadlineExceeded when stuck: "worker 3 waits in pass 0 at pc 17
