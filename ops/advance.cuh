@@ -38,7 +38,7 @@ __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
     return;
   }
   const bool generated = next >= run[0];
-  if (generated && isnan(isa::ScoreOfRanked(best))) {
+  if (isnan(isa::ScoreOfRanked(best))) {
     context.Raise(FaultKind::kNanScore, op.best, context.position, 0);
     return;
   }

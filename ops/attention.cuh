@@ -76,7 +76,7 @@ struct SplitRows {
 template <int kHeads, int kTurns>
 __device__ inline void GatherHeads(const isa::AttentionOperands& op,
                                    const SplitRows& rows, const float* q,
-                                   uint32_t head, const DeviceContext& context,
+                                   uint32_t head, DeviceContext& context,
                                    HeadState<kTurns> (&state)[kHeads]) {
   constexpr int kUnroll = 2;
   constexpr uint32_t kHalfWarps = 2 * kComputeWarps;

@@ -14,7 +14,7 @@ namespace mkvm::ops {
 __device__ inline void GatherSplits(const isa::AttentionMergeOperands& op,
                                     const uint32_t* part, uint32_t stride,
                                     uint32_t count, bool polled,
-                                    const DeviceContext& context) {
+                                    DeviceContext& context) {
   constexpr uint32_t kAtOnce = 4;
   const uint32_t row = op.count + 2;
   for (uint32_t first = 0; first < count; first += kAtOnce * kComputeThreads) {

@@ -76,9 +76,8 @@ struct SharedMemory {
   Fault* fault;          // host memory: its record
   uint64_t* token_ring;  // host memory: one word per pass
   uint64_t watchdog_ns;
-  uint32_t leave;   // the worker is done: loader and fetcher stop
-  uint32_t faulty;  // a fault was seen: leave at the next barrier
-  uint32_t stop;    // halt's broadcast
+  uint32_t leave;  // the worker is done: loader and fetcher stop
+  uint32_t stop;   // halt's broadcast
 };
 inline constexpr uint32_t kStagesOffset =
     (sizeof(SharedMemory) + 127) / 128 * 128;
@@ -91,13 +90,13 @@ struct Place {
   uint32_t opcode;
 };
 
-// Records the first fault of the launch and makes every worker leave.
+// Records the first fault of the launch and makes every worker's waits end.
 __device__ __noinline__ void RaiseFault(SharedMemory* shared, Place place,
                                         FaultKind kind, uint32_t what,
                                         uint64_t seen, uint64_t wanted);
-// Polls until the word carries `tag`; `word` is what was seen so far. On a
-// fault the wait ends with whatever is there, and the block leaves at the end
-// of the instruction.
+// Polls until the word carries `tag`; `word` is what was seen so far. When the
+// wait is lost (this one's budget is spent, or another worker has faulted) it
+// returns what is there.
 __device__ __noinline__ uint32_t PollWord(SharedMemory* shared, Place place,
                                           const uint32_t* address,
                                           uint32_t word, uint32_t tag,
@@ -113,7 +112,8 @@ __device__ __noinline__ uint64_t PollRanked(SharedMemory* shared, Place place,
                                             uint64_t word, uint32_t tag,
                                             uint32_t operand);
 // Polls a stage's barrier; what WaitStage does when it is not there at once.
-__device__ __noinline__ void PollStage(SharedMemory* shared, Place place,
+// False when the wait is lost.
+__device__ __noinline__ bool PollStage(SharedMemory* shared, Place place,
                                        uint32_t stage, uint32_t parity);
 
 // Lives in registers: no out-of-line function takes its address. (Local memory
@@ -132,6 +132,9 @@ class DeviceContext {
   uint32_t tag;  // of this pass
   uint32_t pc;
   int64_t position;
+  // This thread has lost a wait or raised a fault. The body goes on, so that
+  // every barrier is met, and the block leaves at the end of the instruction.
+  bool faulty;
 
   __device__ uint32_t thread() const { return threadIdx.x; }
   __device__ uint32_t warp() const { return threadIdx.x / 32; }
@@ -156,25 +159,29 @@ class DeviceContext {
   // ---- reading activations
   // The word at `address`, once it carries this pass's tag if `polled`.
   __device__ uint32_t LoadWord(const uint32_t* address, bool polled,
-                               uint32_t operand) const {
+                               uint32_t operand) {
     const uint32_t word = ptx::LoadRelaxedGpu(address);
     if (!polled || (word & 0xffu) == tag) return word;
     return Poll(address, word, operand);
   }
   __device__ float Load(const void* base, uint64_t index, bool polled,
-                        uint32_t operand) const {
+                        uint32_t operand) {
     return isa::FloatOfF24Bits(
         LoadWord(static_cast<const uint32_t*>(base) + index, polled, operand));
   }
   __device__ uint64_t LoadRanked(const uint64_t* address, bool polled,
-                                 uint32_t operand) const {
-    const uint64_t word = ptx::LoadRelaxedGpu(address);
+                                 uint32_t operand) {
+    uint64_t word = ptx::LoadRelaxedGpu(address);
     if (!polled || isa::TagOfRanked(word) == tag) return word;
-    return PollRanked(shared, place(), address, word, tag, operand);
+    word = PollRanked(shared, place(), address, word, tag, operand);
+    faulty |= isa::TagOfRanked(word) != tag;
+    return word;
   }
   __device__ uint32_t Poll(const uint32_t* address, uint32_t word,
-                           uint32_t operand) const {
-    return PollWord(shared, place(), address, word, tag, operand);
+                           uint32_t operand) {
+    word = PollWord(shared, place(), address, word, tag, operand);
+    faulty |= (word & 0xffu) != tag;
+    return word;
   }
   // Several words at once: one round trip to memory instead of kCount. Calls
   // load(words), which fills in what it wants and sets the others to `tag`,
@@ -182,7 +189,7 @@ class DeviceContext {
   // lanes of the warp stay together.
   template <int kCount, typename LoadWords>
   __device__ void LoadTogether(uint32_t (&words)[kCount], bool polled,
-                               uint32_t operand, LoadWords&& load) const {
+                               uint32_t operand, LoadWords&& load) {
     uint64_t state = 0;
     for (uint32_t polls = 1;; ++polls) {
       load(words);
@@ -200,7 +207,10 @@ class DeviceContext {
           }
           state = SpinStep(shared, place(), state, operand, seen, tag);
         }
-        if (__any_sync(0xffffffffu, state == kSpinLost)) return;
+        if (__any_sync(0xffffffffu, state == kSpinLost)) {
+          faulty = true;
+          return;
+        }
       }
     }
   }
@@ -218,9 +228,9 @@ class DeviceContext {
 
   // ---- the weight stream
   // Waits until the next stage has arrived. Whole warp.
-  __device__ const uint4* WaitStage() const {
+  __device__ const uint4* WaitStage() {
     if (!ptx::BarrierTestWait(&shared->stage_full[stage], stage_parity)) {
-      PollStage(shared, place(), stage, stage_parity);
+      faulty |= !PollStage(shared, place(), stage, stage_parity);
     }
     return reinterpret_cast<const uint4*>(stages + stage * isa::kStageBytes);
   }
@@ -237,7 +247,8 @@ class DeviceContext {
 
   // ---- faults
   __device__ void Raise(FaultKind kind, uint32_t what, uint64_t seen,
-                        uint64_t wanted) const {
+                        uint64_t wanted) {
+    faulty = true;
     RaiseFault(shared, place(), kind, what, seen, wanted);
   }
 };

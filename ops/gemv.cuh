@@ -85,7 +85,7 @@ struct SlabFragments {
 
 // The first of the four columns that this lane multiplies in tile j of a slab.
 __device__ inline uint32_t LaneColumn(uint32_t slab, uint32_t j,
-                                      const DeviceContext& context) {
+                                      DeviceContext& context) {
   const uint32_t tile = slab * kSlabTiles + context.warp() + j * kComputeWarps;
   return tile * isa::kPanelTileColumns + context.lane() / 4 % 2 * 16 +
          context.lane() % 4 * 4;
@@ -93,8 +93,7 @@ __device__ inline uint32_t LaneColumn(uint32_t slab, uint32_t j,
 
 // The words of x for this warp's tiles; those past k are 0 with the tag.
 __device__ inline void LoadSlabWords(const uint32_t* x, uint32_t k,
-                                     uint32_t slab,
-                                     const DeviceContext& context,
+                                     uint32_t slab, DeviceContext& context,
                                      uint32_t (&words)[4 * kWarpTiles]) {
 #pragma unroll
   for (uint32_t j = 0; j < kWarpTiles; ++j) {
@@ -113,7 +112,7 @@ __device__ inline void LoadSlabWords(const uint32_t* x, uint32_t k,
 // sum x^2 to `squares`.
 __device__ inline void LoadSlab(const isa::GemvOperands& op,
                                 const GemvAddresses& at, uint32_t slab,
-                                bool polled, const DeviceContext& context,
+                                bool polled, DeviceContext& context,
                                 SlabFragments& fragments, float& squares) {
   const uint32_t g = context.lane() / 4;
   const bool norm = op.prologue == isa::Prologue::kRmsNorm;
@@ -168,7 +167,7 @@ __device__ inline void LoadSlab(const isa::GemvOperands& op,
 // This warp's share of one stage's 8 dot products: row g in lanes 4g.
 __device__ inline float MultiplyStage(const uint4* stage, uint32_t slab_tiles,
                                       const SlabFragments& fragments,
-                                      const DeviceContext& context) {
+                                      DeviceContext& context) {
   float c[4] = {0, 0, 0, 0};
 #pragma unroll
   for (uint32_t j = 0; j < kWarpTiles; ++j) {
@@ -200,7 +199,7 @@ __device__ inline float SumPartials(
 __device__ inline float Residual(const isa::GemvOperands& op,
                                  const GemvAddresses& at, uint32_t row,
                                  uint32_t early, bool polled,
-                                 const DeviceContext& context) {
+                                 DeviceContext& context) {
   if ((early & 0xffu) == context.tag) return isa::FloatOfF24Bits(early);
   return context.Load(at.r, row, polled, op.r);
 }

@@ -50,11 +50,10 @@ __device__ inline bool CheckRoom(DeviceContext& context, uint32_t cache,
 // RoPE (Su et al. 2021; the pairing of element i with i + head_dim/2 is
 // HuggingFace's rotate_half). Calls put(i, value) for each element.
 template <typename Put>
-__device__ inline void NormRopeHead(const DeviceContext& context,
-                                    const uint32_t* v, bool polled,
-                                    uint32_t operand, const uint16_t* norm,
-                                    const float* rope_row, uint32_t head_dim,
-                                    float eps, Put&& put) {
+__device__ inline void NormRopeHead(DeviceContext& context, const uint32_t* v,
+                                    bool polled, uint32_t operand,
+                                    const uint16_t* norm, const float* rope_row,
+                                    uint32_t head_dim, float eps, Put&& put) {
   constexpr uint32_t kPairs = kMaxHeadDim / 2 / 32;
   const uint32_t half = head_dim / 2;
   // What depends on nothing is on its way while the words are waited for.
@@ -116,7 +115,7 @@ struct QkvHeads {
 // The heads go round the compute warps: the group's q heads to put_q(head, i,
 // value), and with `append` k and v as bf16 to their slots.
 template <typename PutQ>
-__device__ inline void NormRopeAppend(const DeviceContext& context,
+__device__ inline void NormRopeAppend(DeviceContext& context,
                                       const QkvHeads& in, bool append,
                                       uint16_t* k_slot, uint16_t* v_slot,
                                       PutQ&& put_q) {

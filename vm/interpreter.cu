@@ -11,7 +11,6 @@ namespace mkvm::ops {
 __device__ __noinline__ void RaiseFault(SharedMemory* shared, Place place,
                                         FaultKind kind, uint32_t what,
                                         uint64_t seen, uint64_t wanted) {
-  *static_cast<volatile uint32_t*>(&shared->faulty) = 1;
   if (ptx::ExchangeRelaxedGpu(shared->abort, 1) != 0) return;
   Fault* fault = shared->fault;
   fault->worker = blockIdx.x;
@@ -26,14 +25,6 @@ __device__ __noinline__ void RaiseFault(SharedMemory* shared, Place place,
   *reinterpret_cast<volatile FaultKind*>(&fault->kind) = kind;
 }
 
-// Ends a spin whose wait is lost: the block leaves at the next barrier.
-__device__ inline void GiveUp(SharedMemory* shared, Place place,
-                              const Spin& spin, FaultKind kind, uint32_t what,
-                              uint64_t seen, uint64_t wanted) {
-  if (spin.timed_out()) RaiseFault(shared, place, kind, what, seen, wanted);
-  *static_cast<volatile uint32_t*>(&shared->faulty) = 1;
-}
-
 __device__ __noinline__ uint32_t PollWord(SharedMemory* shared, Place place,
                                           const uint32_t* address,
                                           uint32_t word, uint32_t tag,
@@ -41,8 +32,10 @@ __device__ __noinline__ uint32_t PollWord(SharedMemory* shared, Place place,
   Spin spin(shared);
   while ((word & 0xffu) != tag) {
     if (spin.Expired()) {
-      GiveUp(shared, place, spin, FaultKind::kTagTimeout, operand, word & 0xffu,
-             tag);
+      if (spin.timed_out()) {
+        RaiseFault(shared, place, FaultKind::kTagTimeout, operand, word & 0xffu,
+                   tag);
+      }
       break;
     }
     word = ptx::LoadRelaxedGpu(address);
@@ -61,7 +54,6 @@ __device__ __noinline__ uint64_t SpinStep(SharedMemory* shared, Place place,
   if (timed_out) {
     RaiseFault(shared, place, FaultKind::kTagTimeout, operand, seen, tag);
   }
-  *static_cast<volatile uint32_t*>(&shared->faulty) = 1;
   return kSpinLost;
 }
 
@@ -72,8 +64,10 @@ __device__ __noinline__ uint64_t PollRanked(SharedMemory* shared, Place place,
   Spin spin(shared);
   while (isa::TagOfRanked(word) != tag) {
     if (spin.Expired()) {
-      GiveUp(shared, place, spin, FaultKind::kTagTimeout, operand,
-             isa::TagOfRanked(word), tag);
+      if (spin.timed_out()) {
+        RaiseFault(shared, place, FaultKind::kTagTimeout, operand,
+                   isa::TagOfRanked(word), tag);
+      }
       break;
     }
     word = ptx::LoadRelaxedGpu(address);
@@ -81,15 +75,18 @@ __device__ __noinline__ uint64_t PollRanked(SharedMemory* shared, Place place,
   return word;
 }
 
-__device__ __noinline__ void PollStage(SharedMemory* shared, Place place,
+__device__ __noinline__ bool PollStage(SharedMemory* shared, Place place,
                                        uint32_t stage, uint32_t parity) {
   Spin spin(shared);
   while (!ptx::BarrierTestWait(&shared->stage_full[stage], parity)) {
     if (spin.Expired()) {
-      GiveUp(shared, place, spin, FaultKind::kStreamTimeout, 0, 0, 0);
-      break;
+      if (spin.timed_out()) {
+        RaiseFault(shared, place, FaultKind::kStreamTimeout, 0, 0, 0);
+      }
+      return false;
     }
   }
+  return true;
 }
 
 }  // namespace mkvm::ops
@@ -107,9 +104,9 @@ __device__ void InitShared(const LaunchArguments& arguments,
                            ops::SharedMemory* shared) {
   const uint32_t num_stages = arguments.num_stages;
   for (uint32_t i = 0; i < ops::kInstructionSlots; ++i) {
-    ptx::BarrierInit(&shared->slot_full[i], 1);
-    // The loader and the compute warps.
-    ptx::BarrierInit(&shared->slot_empty[i], 1 + ops::kComputeWarps);
+    ptx::BarrierInit(&shared->slot_full[i], 32);  // the fetcher's lanes
+    // The loader's lanes and the compute threads.
+    ptx::BarrierInit(&shared->slot_empty[i], 32 + ops::kComputeThreads);
   }
   for (uint32_t i = 0; i < num_stages; ++i) {
     ptx::BarrierInit(&shared->stage_full[i], ptx::CopyArrivals(kArchitecture));
@@ -121,7 +118,6 @@ __device__ void InitShared(const LaunchArguments& arguments,
   shared->token_ring = arguments.token_ring;
   shared->watchdog_ns = arguments.watchdog_ns;
   shared->leave = 0;
-  shared->faulty = 0;
   shared->stop = 0;
   ptx::FenceBarrierInit();
 }
@@ -141,6 +137,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   ops::DeviceContext context;
   context.shared = shared;
   context.slot = nullptr;
+  context.faulty = false;
   context.stages = stages;
   context.num_stages = arguments.num_stages;
   context.stage = 0;

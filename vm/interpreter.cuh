@@ -157,11 +157,8 @@ __device__ inline void FetchLoop(const LaunchArguments& arguments,
       return;
     }
     FillSlot(arguments, word, cursor.pass, shared->slots[cursor.slot]);
-    // The lanes' words are in the slot before it is announced.
-    __syncwarp();
-    if (context.lane() == 0) {
-      ptx::BarrierArrive(&shared->slot_full[cursor.slot]);
-    }
+    // Each lane announces the words that it has put there.
+    ptx::BarrierArrive(&shared->slot_full[cursor.slot]);
     word = next_word;
     cursor.Next();
   }
@@ -203,10 +200,8 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
               slot.instruction.operands),
           *reinterpret_cast<const ops::GemvAddresses*>(slot.addresses), issue);
     }
-    __syncwarp();
-    if (context.lane() == 0) {
-      ptx::BarrierArrive(&shared->slot_empty[cursor.slot]);
-    }
+    // Each lane has read what it needs of the slot.
+    ptx::BarrierArrive(&shared->slot_empty[cursor.slot]);
     cursor.Next();
   }
   // Copies under way write to this block's memory: they land before it leaves
@@ -227,15 +222,12 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
 
 // ---- compute ---------------------------------------------------------------
 
-__device__ inline void WaitForSlot(const ops::DeviceContext& context,
+// Ends without a budget: the fetcher waits for nothing but this block's own
+// slots.
+__device__ inline void WaitForSlot(ops::DeviceContext& context,
                                    const Cursor& cursor) {
-  ops::Spin spin(context.shared);
   while (!ptx::BarrierTestWait(&context.shared->slot_full[cursor.slot],
                                cursor.slot_parity)) {
-    if (spin.Expired()) {
-      *static_cast<volatile uint32_t*>(&context.shared->faulty) = 1;
-      return;
-    }
   }
 }
 
@@ -244,7 +236,7 @@ __device__ inline void WaitForSlot(const ops::DeviceContext& context,
 // the data themselves.
 __device__ inline void WaitForCounters(const LaunchArguments& arguments,
                                        const ops::InstructionSlot& slot,
-                                       const ops::DeviceContext& context) {
+                                       ops::DeviceContext& context) {
   const isa::Instruction& instruction = slot.instruction;
   const uint32_t untagged =
       ((1u << instruction.num_waits) - 1) & ~uint32_t{instruction.tagged};
@@ -264,7 +256,7 @@ __device__ inline void WaitForCounters(const LaunchArguments& arguments,
           context.Raise(ops::FaultKind::kCounterTimeout,
                         instruction.waits[i].counter, seen, wanted);
         }
-        context.shared->faulty = 1;
+        context.faulty = true;
         break;
       }
     }
@@ -317,13 +309,13 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
     context.position = arguments.first_position + cursor.pass;
     WaitForCounters(arguments, slot, context);
     RunBody(slot, context);
-    // The body's writes, to memory and to shared memory, come before what
-    // follows in any thread of the block; and all threads agree on leaving.
-    const bool faulty = ptx::SyncNamedOr(
-        1, ops::kComputeThreads,
-        *static_cast<const volatile uint32_t*>(&shared->faulty) != 0);
     const bool halts =
         slot.instruction.opcode == static_cast<uint16_t>(isa::Opcode::kHalt);
+    // The body's writes, to memory and to shared memory, and all threads' reads
+    // of the slot come before what follows in any thread of the block; and all
+    // threads agree on leaving.
+    const bool faulty =
+        ptx::SyncNamedOr(1, ops::kComputeThreads, context.faulty);
     // `stop` is written by halts only; the next one is many barriers away.
     const bool last =
         halts && (*static_cast<const volatile uint32_t*>(&shared->stop) != 0 ||
@@ -339,11 +331,7 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
       *static_cast<volatile uint32_t*>(&shared->leave) = 1;
       return;
     }
-    // The warp has read what it needs of the slot.
-    __syncwarp();
-    if (context.lane() == 0) {
-      ptx::BarrierArrive(&shared->slot_empty[cursor.slot]);
-    }
+    ptx::BarrierArrive(&shared->slot_empty[cursor.slot]);
     cursor.Next();
   }
 }
