@@ -62,6 +62,7 @@ struct SharedMemory {
   alignas(128) InstructionSlot slots[kInstructionSlots];
   uint64_t slot_full[kInstructionSlots];
   uint64_t slot_empty[kInstructionSlots];
+  uint64_t leave;  // completes when the compute threads have left
   uint64_t stage_full[kMaxStages];
   uint64_t stage_empty[kMaxStages];
   // Partial sums [warp][panel][row] and squares [warp] of a gemv. Two copies,
@@ -76,8 +77,7 @@ struct SharedMemory {
   Fault* fault;          // host memory: its record
   uint64_t* token_ring;  // host memory: one word per pass
   uint64_t watchdog_ns;
-  uint32_t leave;  // the worker is done: loader and fetcher stop
-  uint32_t stop;   // halt's broadcast
+  uint32_t stop;  // halt's broadcast
 };
 inline constexpr uint32_t kStagesOffset =
     (sizeof(SharedMemory) + 127) / 128 * 128;
@@ -236,9 +236,7 @@ class DeviceContext {
   }
   // Hands the stage back; the warp has read what it needs of it. Whole warp.
   __device__ void FreeStage() {
-    // The lanes' reads of the stage come before the arrival.
-    __syncwarp();
-    if (lane() == 0) ptx::BarrierArrive(&shared->stage_empty[stage]);
+    ptx::BarrierArrive(&shared->stage_empty[stage]);
     if (++stage == num_stages) {
       stage = 0;
       stage_parity ^= 1;

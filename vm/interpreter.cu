@@ -110,14 +110,14 @@ __device__ void InitShared(const LaunchArguments& arguments,
   }
   for (uint32_t i = 0; i < num_stages; ++i) {
     ptx::BarrierInit(&shared->stage_full[i], ptx::CopyArrivals(kArchitecture));
-    ptx::BarrierInit(&shared->stage_empty[i], ops::kComputeWarps);
+    ptx::BarrierInit(&shared->stage_empty[i], ops::kComputeThreads);
   }
+  ptx::BarrierInit(&shared->leave, ops::kComputeThreads);
   shared->buffers = arguments.buffers;
   shared->abort = arguments.abort;
   shared->fault = arguments.fault;
   shared->token_ring = arguments.token_ring;
   shared->watchdog_ns = arguments.watchdog_ns;
-  shared->leave = 0;
   shared->stop = 0;
   ptx::FenceBarrierInit();
 }

@@ -52,8 +52,8 @@ struct Cursor {
   }
 };
 
-__device__ inline bool ShouldLeave(const ops::SharedMemory* shared) {
-  return *static_cast<const volatile uint32_t*>(&shared->leave) != 0;
+__device__ inline bool ShouldLeave(ops::SharedMemory* shared) {
+  return ptx::BarrierTestWait(&shared->leave, 0);
 }
 
 // Bit i: operand i of the opcode is a buffer.
@@ -86,7 +86,7 @@ __device__ inline uint32_t BufferOperands(uint32_t opcode) {
 // Loader and fetcher wait for a phase of a block barrier until the compute
 // warps have left, whose own spins are bounded; false when they have.
 __device__ inline bool WaitPhase(uint64_t* barrier, uint32_t parity,
-                                 const ops::SharedMemory* shared) {
+                                 ops::SharedMemory* shared) {
   while (!ptx::BarrierTestWait(barrier, parity)) {
     if (ShouldLeave(shared)) return false;
   }
@@ -328,7 +328,7 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
     }
     if (last || faulty) {
       // The loader and the fetcher look at it while they wait.
-      *static_cast<volatile uint32_t*>(&shared->leave) = 1;
+      ptx::BarrierArrive(&shared->leave);
       return;
     }
     ptx::BarrierArrive(&shared->slot_empty[cursor.slot]);
