@@ -1,4 +1,5 @@
 // Mutations of tiles, operands and buffers.
+#include <algorithm>
 #include <initializer_list>
 #include <vector>
 
@@ -27,6 +28,16 @@ constexpr std::initializer_list<absl::string_view> kTileBegins = {
 constexpr std::initializer_list<absl::string_view> kTileSizes = {"count",
                                                                  "rows"};
 
+// State may be written in part: another tile of it is another program.
+bool WritesState(const Program& program, const Instruction& i) {
+  std::vector<Access> accesses;
+  AppendAccesses(program, i, accesses);
+  return std::any_of(accesses.begin(), accesses.end(), [&](const Access& a) {
+    return a.kind == AccessKind::kWrite &&
+           program.buffers[a.buffer].kind == BufferKind::kState;
+  });
+}
+
 bool ShiftTile(Program& program, Random& random) {
   Spot spot;
   if (!Pick(
@@ -38,6 +49,7 @@ bool ShiftTile(Program& program, Random& random) {
     return false;
   }
   Instruction& i = At(program, spot);
+  if (WritesState(program, i)) return false;
   uint32_t& begin = i.operands[OperandNamed(i, kTileBegins)];
   const uint32_t by = 1u << random.Below(5);
   begin = random.Below(2) != 0 && begin >= by ? begin - by : begin + by;
@@ -53,6 +65,7 @@ bool ChangeTileSize(Program& program, Random& random, bool grow) {
     return false;
   }
   Instruction& i = At(program, spot);
+  if (WritesState(program, i)) return false;
   uint32_t& size = i.operands[OperandNamed(i, kTileSizes)];
   const uint32_t by = 1u << random.Below(4);
   if (!grow && size < by) return false;
@@ -99,8 +112,13 @@ bool PickBuffer(Program& program, Random& random, Fits fits, uint32_t& picked) {
   return true;
 }
 
-Buffer& AnyBuffer(Program& program, Random& random) {
-  return program.buffers[random.Below(program.buffers.size())];
+// nullptr where there is none.
+Buffer* AnyBuffer(Program& program, Random& random) {
+  uint32_t picked;
+  return PickBuffer(
+             program, random, [](const Buffer&) { return true; }, picked)
+             ? &program.buffers[picked]
+             : nullptr;
 }
 
 // Every use of one buffer becomes a use of another of its kind.
@@ -187,21 +205,27 @@ bool RedirectState(Program& program, Random& random) {
 }
 
 bool ChangeDType(Program& program, Random& random) {
-  Buffer& buffer = AnyBuffer(program, random);
+  Buffer* picked = AnyBuffer(program, random);
+  if (picked == nullptr) return false;
+  Buffer& buffer = *picked;
   const DType old = buffer.dtype;
   buffer.dtype = static_cast<DType>(random.Below(5));
   return buffer.dtype != old;
 }
 
 bool ChangeKind(Program& program, Random& random) {
-  Buffer& buffer = AnyBuffer(program, random);
+  Buffer* picked = AnyBuffer(program, random);
+  if (picked == nullptr) return false;
+  Buffer& buffer = *picked;
   const BufferKind old = buffer.kind;
   buffer.kind = static_cast<BufferKind>(random.Below(4));
   return buffer.kind != old;
 }
 
 bool ChangeShape(Program& program, Random& random) {
-  Buffer& buffer = AnyBuffer(program, random);
+  Buffer* picked = AnyBuffer(program, random);
+  if (picked == nullptr) return false;
+  Buffer& buffer = *picked;
   uint64_t& size = buffer.shape[random.Below(buffer.shape.size())];
   const uint64_t by = 1 + random.Below(4);
   if (random.Below(2) != 0) {

@@ -67,6 +67,7 @@ void PollingModel::Reset(uint64_t seed) {
   for (Worker& worker : workers_) worker.known.assign(words, 0);
   memory_.assign(segments_, 0);
   counts_.assign(program_.counters.size(), 0);
+  arrived_.assign(program_.counters.size(), std::vector<uint32_t>(passes_, 0));
   handed_.assign(program_.counters.size(), Set(words, 0));
   reads_.assign(size_t{passes_} * instructions_ + 1, 0);
 }
@@ -82,6 +83,7 @@ void PollingModel::Arrive(Worker& worker, size_t index) {
   worker.pending.erase(worker.pending.begin() + static_cast<long>(index));
   if (p.is_signal) {
     ++counts_[p.what];
+    ++arrived_[p.what][PassOf(p.event)];
   } else {
     std::fill(memory_.begin() + p.first_segment,
               memory_.begin() + p.last_segment, p.event + 1);
@@ -126,6 +128,20 @@ bool PollingModel::WaitsHold(const Worker& worker, const Instruction& i) const {
         (worker.pass - lag) * program_.counters[wait.counter].producers +
         wait.threshold;
     if (counts_[wait.counter] < wanted) return true;
+  }
+  return false;
+}
+
+// Whether a wait was satisfied by signals of a later pass.
+bool PollingModel::Miscounts(const Worker& worker, const Instruction& i) const {
+  for (int k = 0; k < i.num_waits; ++k) {
+    const uint32_t lag = i.WaitIsLagged(k) ? 1 : 0;
+    if (i.WaitIsTagged(k) || lag > worker.pass) continue;
+    const uint32_t counter = i.waits[k].counter;
+    if (arrived_[counter][worker.pass - lag] <
+        program_.counters[counter].producers) {
+      return true;
+    }
   }
   return false;
 }
@@ -186,6 +202,10 @@ PollingModel::Outcome PollingModel::Step(uint32_t w, std::string& fault) {
   if (worker.pass == passes_) return Outcome::kBlocked;
   const Instruction& i = program_.queues[w][worker.pc];
   if (WaitsHold(worker, i)) return Outcome::kBlocked;
+  if (Miscounts(worker, i)) {
+    fault = absl::StrCat(Name(EventOf(w)), " miscounts");
+    return Outcome::kFault;
+  }
   TakeOver(worker, i);
   const Outcome outcome = CheckReads(w, i, fault);
   if (outcome != Outcome::kDone) return outcome;

@@ -6,6 +6,7 @@
 //    that those to one buffer or one counter keep theirs;
 //  - a release makes everything before it arrive first, and hands the
 //    signaller's knowledge to whoever counts the signal;
+//  - a count goes by the number of signals, whoever they came from;
 //  - a read that is not polled sees what its worker knows of: anything newer
 //    may or may not be seen, which is a fault.
 //
@@ -70,6 +71,7 @@ class PollingModel {
   void ArriveOwn(Worker& worker, uint32_t buffer);
   bool ArriveRandomly(Worker& worker);
   bool WaitsHold(const Worker& worker, const Instruction& i) const;
+  bool Miscounts(const Worker& worker, const Instruction& i) const;
   void TakeOver(Worker& worker, const Instruction& i);
   Outcome CheckReads(uint32_t w, const Instruction& i, std::string& fault);
   Outcome Step(uint32_t w, std::string& fault);
@@ -88,8 +90,9 @@ class PollingModel {
   std::vector<Worker> workers_;
   std::vector<uint32_t> memory_;  // by segment: 1 + the event that wrote it
   std::vector<uint64_t> counts_;  // by counter
-  std::vector<Set> handed_;       // by counter: what its releases tell
-  std::vector<uint64_t> reads_;   // by event
+  std::vector<std::vector<uint32_t>> arrived_;  // by counter, of each pass
+  std::vector<Set> handed_;      // by counter: what its releases tell
+  std::vector<uint64_t> reads_;  // by event
 };
 
 }  // namespace mkvm::isa

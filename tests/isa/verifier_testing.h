@@ -83,6 +83,75 @@ worker 1
   halt
 )";
 
+// `sum` waits for both parts, but polls only what `low` writes.
+inline constexpr char kParts[] = R"(
+buffer in f24 [8] input
+buffer a f24 [4] activation
+buffer low f24 [4] activation
+buffer other f24 [4] activation
+buffer y f24 [4] activation
+counter a
+counter parts
+counter y
+worker 0
+  a: add a=in b=in y=a begin=0 count=4 wait(y lag) signal(a)
+  low: add a=in b=in y=low begin=0 count=4 wait(y lag) signal(parts relaxed)
+  halt
+worker 1
+  other: add a=a b=in y=other begin=0 count=4 wait(a) signal(parts relaxed)
+  halt
+worker 2
+  sum: add a=low b=in y=y begin=0 count=4 wait(parts) polled(a) signal(y)
+  halt
+)";
+
+// State that one worker reads and another then writes for the next pass.
+inline constexpr char kState[] = R"(
+buffer in f24 [4] input
+buffer s f24 [4] state
+buffer y f24 [4] activation
+counter s
+counter y
+worker 0
+  read: add a=s b=in y=y begin=0 count=4 wait(s lag) signal(y)
+  halt
+worker 1
+  write: add a=in b=in y=s begin=0 count=4 wait(y) signal(s)
+  halt
+)";
+
+// Three workers; `both` counts `a` and `b`.
+inline constexpr char kLap[] = R"(
+counter parts
+counter both
+worker 0
+  a: nop wait(both lag) signal(parts)
+  halt
+worker 1
+  b: nop wait(both lag) signal(parts)
+  halt
+worker 2
+  both: nop wait(parts) signal(both)
+  halt
+)";
+
+// As kLap, but `a` also follows `b` by way of a signal that is no release.
+inline constexpr char kOvertaken[] = R"(
+counter parts
+counter both
+counter after_b
+worker 0
+  a: nop wait(after_b lag, both lag) signal(parts relaxed)
+  halt
+worker 1
+  b: nop wait(both lag) signal(parts relaxed)
+  after_b: nop signal(after_b relaxed)
+  halt
+worker 2
+  both: nop wait(parts) signal(both)
+  halt
+)";
+
 inline std::string Replace(std::string text, const std::string& from,
                            const std::string& to) {
   const size_t at = text.find(from);
