@@ -165,7 +165,7 @@ TEST(CompileTest, BuffersSharedWithTheHost) {
   EXPECT_EQ(program.model_fingerprint, model::Fingerprint(config));
   EXPECT_EQ(program.model, model::Describe(config));
   EXPECT_EQ(program.target.name, "h200");
-  EXPECT_EQ(program.target.stages, 12u);
+  EXPECT_EQ(program.target.stages, 6u);
   EXPECT_EQ(program.target.shared_memory_bytes, 232448u);
 }
 
