@@ -233,8 +233,7 @@ void GpuMachine::Deliver(const RunOptions& options, uint64_t& next) const {
 Fault GpuMachine::RefineFault() const {
   Fault fault = *fault_;
   if (fault.kind != FaultKind::kTagTimeout) return fault;
-  const isa::Instruction& instruction =
-      program_.queues[fault.worker][fault.pc];
+  const isa::Instruction& instruction = program_.queues[fault.worker][fault.pc];
   for (int i = 0; i < instruction.num_waits; ++i) {
     const isa::Wait& wait = instruction.waits[i];
     const uint32_t lag = instruction.WaitIsLagged(i) ? 1 : 0;
