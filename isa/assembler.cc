@@ -335,8 +335,9 @@ void Assembler::ApplyRawWords() {
   for (const Open& open : open_) {
     Instruction& instruction = program_.queues[open.worker][open.pc];
     for (const RawWord& word : open.parsed.raw) {
-      std::memcpy(reinterpret_cast<char*>(&instruction) + 4 * word.index,
-                  &word.value, sizeof(word.value));
+      std::memcpy(
+          reinterpret_cast<char*>(&instruction) + sizeof(uint32_t) * word.index,
+          &word.value, sizeof(word.value));
     }
     // What no binary form may hold.
     if (FindOpcode(instruction.opcode) == nullptr) {
