@@ -13,6 +13,7 @@
 #include "isa/f24.h"
 #include "nlohmann/json.hpp"
 #include "tests/cli/subprocess.h"
+#include "vm/gpu_machine.h"
 
 namespace mkvm {
 namespace {
@@ -60,7 +61,8 @@ class Bench {
   std::vector<cli::NpyArray> Run(const std::string& program,
                                  const std::vector<std::string>& outputs,
                                  const std::vector<std::string>& more = {}) {
-    std::vector<std::string> args = {"run", program, "--device", "cpu"};
+    std::vector<std::string> args = {"run", program, "--device",
+                                     MKVM_TEST_DEVICE};
     args.insert(args.end(), args_.begin(), args_.end());
     args.insert(args.end(), more.begin(), more.end());
     for (const std::string& name : outputs) {
@@ -164,7 +166,17 @@ TEST(Examples, Info) {
   EXPECT_EQ(parsed["workers"], 4);
 }
 
-TEST(Examples, Argmax) {
+// On the device that this binary is built for.
+class ExampleRuns : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (absl::string_view(MKVM_TEST_DEVICE) == "cpu") return;
+    const auto gpu = vm::QueryGpu(0);
+    if (!gpu.ok()) GTEST_SKIP() << gpu.status().message();
+  }
+};
+
+TEST_F(ExampleRuns, Argmax) {
   Bench bench;
   const std::vector<float> x = bench.Input("x", {64});
   const std::vector<float> w = bench.Input("w", {256, 64});
@@ -180,7 +192,7 @@ TEST(Examples, Argmax) {
   EXPECT_NEAR(isa::ScoreOfRanked(best), *top, 1e-3);
 }
 
-TEST(Examples, Mlp) {
+TEST_F(ExampleRuns, Mlp) {
   for (const char* name : {"mlp", "mlp_fused"}) {
     for (const char* transport : {"tagged", "counters"}) {
       Bench bench;
@@ -230,7 +242,7 @@ size_t CacheRow(size_t p) {
   return block % 2 * 32 + block / 2 * 8 + p % 8;
 }
 
-TEST(Examples, AttentionHead) {
+TEST_F(ExampleRuns, AttentionHead) {
   constexpr size_t kPosition = 20;  // whole and partial blocks in both splits
   Bench bench;
   const std::vector<float> q = bench.Input("q", {128});
