@@ -202,7 +202,10 @@ absl::Status Decode(Decoder& decoder, const std::vector<int32_t>& prompt,
     generated.positions.push_back(position);
   };
   absl::StatusOr<vm::RunResult> result = decoder.machine().Run(options);
-  if (!f.json && !generated.ids.empty()) absl::PrintF("\n");
+  if (!f.json && !generated.ids.empty()) {
+    absl::PrintF("\n");
+    std::fflush(stdout);
+  }
   if (!result.ok()) return result.status();
   const std::string device = decoder.machine().description();
   if (f.json) PrintJson(prompt, generated, device, *result);
