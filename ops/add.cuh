@@ -9,8 +9,8 @@ namespace mkvm::ops {
 __device__ inline void DeviceAdd(const isa::AddOperands& op,
                                  const AddAddresses& at,
                                  DeviceContext& context) {
-  const bool poll_a = context.IsPolled(0);
-  const bool poll_b = context.IsPolled(1);
+  const bool poll_a = context.IsPolled(AddIndex::a);
+  const bool poll_b = context.IsPolled(AddIndex::b);
   for (uint32_t i = context.thread(); i < op.count; i += kComputeThreads) {
     const uint64_t index = uint64_t{op.begin} + i;
     const float a = context.Load(at.a, index, poll_a, op.a);

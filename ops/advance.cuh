@@ -30,9 +30,10 @@ __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
   const int32_t* run = static_cast<const int32_t*>(at.run);
   int32_t* tokens = static_cast<int32_t*>(at.tokens);
   const int64_t next = context.position + 1;
-  const uint64_t best = context.LoadRanked(
-      static_cast<const uint64_t*>(at.best), context.IsPolled(0), op.best);
-  const uint32_t capacity = context.slot->dims[3].x;
+  const uint64_t best =
+      context.LoadRanked(static_cast<const uint64_t*>(at.best),
+                         context.IsPolled(AdvanceIndex::best), op.best);
+  const uint32_t capacity = context.slot->dims[AdvanceIndex::tokens].x;
   if (next >= static_cast<int64_t>(capacity)) {
     context.Raise(FaultKind::kPastTokens, op.tokens, next, capacity);
     return;
@@ -44,8 +45,9 @@ __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
   }
   if (generated) tokens[next] = static_cast<int32_t>(isa::IndexOfRanked(best));
   const int32_t token = tokens[next];
-  const bool ended = generated && IsEos(static_cast<const int32_t*>(at.eos),
-                                        context.slot->dims[2].x, token);
+  const bool ended =
+      generated && IsEos(static_cast<const int32_t*>(at.eos),
+                         context.slot->dims[AdvanceIndex::eos].x, token);
   *static_cast<int32_t*>(at.stop) = (next >= run[1] || ended) ? 1 : 0;
   ptx::StoreRelaxedSystem(&context.shared->token_ring[context.pass],
                           RingWord(token, generated));

@@ -10,7 +10,7 @@ namespace mkvm::ops {
 __device__ inline void DeviceArgmax(const isa::ArgmaxOperands& op,
                                     const ArgmaxAddresses& at,
                                     DeviceContext& context) {
-  const bool polled = context.IsPolled(0);
+  const bool polled = context.IsPolled(ArgmaxIndex::x);
   const uint64_t* x = static_cast<const uint64_t*>(at.x);
   Best best = {-INFINITY, 0xffffffffu};
   for (uint32_t i = context.thread(); i < op.n; i += kComputeThreads) {

@@ -221,8 +221,8 @@ __device__ inline void AttendGroup(const isa::AttentionOperands& op,
 __device__ inline void DeviceAttention(const isa::AttentionOperands& op,
                                        const AttentionAddresses& at,
                                        DeviceContext& context) {
-  const uint32_t capacity = context.slot->dims[6].y;
-  const uint32_t rope_rows = context.slot->dims[5].x;
+  const uint32_t capacity = context.slot->dims[AttentionIndex::k_cache].y;
+  const uint32_t rope_rows = context.slot->dims[AttentionIndex::rope].x;
   if (!CheckRoom(context, op.k_cache, capacity, op.splits, rope_rows)) return;
   const uint64_t kv_begin = uint64_t{op.kv_head} * op.head_dim;
   const uint64_t q_begin = kv_begin * op.group;
@@ -233,24 +233,7 @@ __device__ inline void DeviceAttention(const isa::AttentionOperands& op,
   const uint32_t* q_words = static_cast<const uint32_t*>(at.q) + q_begin;
   float* q = context.shared->scratch;
   if (op.prologue == isa::AttentionPrologue::kQkNormRope) {
-    const QkvHeads in = {
-        .q = q_words,
-        .k = static_cast<const uint32_t*>(at.k) + kv_begin,
-        .v = static_cast<const uint32_t*>(at.v) + kv_begin,
-        .poll_q = context.IsPolled(0),
-        .poll_k = context.IsPolled(1),
-        .poll_v = context.IsPolled(2),
-        .q_buffer = op.q,
-        .k_buffer = op.k,
-        .v_buffer = op.v,
-        .q_norm = static_cast<const uint16_t*>(at.q_norm),
-        .k_norm = static_cast<const uint16_t*>(at.k_norm),
-        .rope_row =
-            static_cast<const float*>(at.rope) + context.position * op.head_dim,
-        .group = op.group,
-        .head_dim = op.head_dim,
-        .eps = op.eps,
-    };
+    const QkvHeads in = HeadsOf<AttentionIndex>(op, at, context);
     const SplitPlace place = PlaceOf(context.position, op.block, op.splits);
     const uint64_t slot = uint64_t{place.slot} * op.head_dim;
     NormRopeAppend(context, in, place.split == op.split, k_cache + slot,
@@ -260,8 +243,8 @@ __device__ inline void DeviceAttention(const isa::AttentionOperands& op,
   } else {
     for (uint32_t i = context.thread(); i < op.group * op.head_dim;
          i += kComputeThreads) {
-      q[i] = isa::FloatOfF24Bits(
-          context.LoadWord(q_words + i, context.IsPolled(0), op.q));
+      q[i] = isa::FloatOfF24Bits(context.LoadWord(
+          q_words + i, context.IsPolled(AttentionIndex::q), op.q));
     }
   }
   // q in scratch and this position's k and v in the cache are written before

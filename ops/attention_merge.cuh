@@ -42,7 +42,7 @@ __device__ inline void GatherSplits(const isa::AttentionMergeOperands& op,
 __device__ inline void DeviceAttentionMerge(
     const isa::AttentionMergeOperands& op, const AttentionMergeAddresses& at,
     DeviceContext& context) {
-  const bool polled = context.IsPolled(0);
+  const bool polled = context.IsPolled(AttentionMergeIndex::part);
   const uint32_t published = op.head_dim + 4;
   const uint64_t begin =
       (uint64_t{op.kv_head} * op.splits * op.group + op.member) * published;

@@ -43,6 +43,28 @@ inline constexpr uint32_t kScratchFloats = 4352;
   ;
 #include "isa/opcodes.def"
 
+// Operand indices by name, e.g. GemvIndex::x.
+#define MKVM_OP(code, Name, name, synopsis) \
+  struct Name##Index {                      \
+    enum : uint32_t {
+#define MKVM_READ(f, d, s, b, c) f,
+#define MKVM_OPT_READ MKVM_READ
+#define MKVM_WEIGHT MKVM_READ
+#define MKVM_OPT_WEIGHT MKVM_READ
+#define MKVM_WRITE MKVM_READ
+#define MKVM_OPT_WRITE MKVM_READ
+#define MKVM_UPDATE MKVM_READ
+#define MKVM_U32(f, d) f,
+#define MKVM_F32(f, d) f,
+#define MKVM_ENUM(f, T, d) f,
+#define MKVM_END(Name) \
+  kCount               \
+  }                    \
+  ;                    \
+  }                    \
+  ;
+#include "isa/opcodes.def"
+
 // One decoded instruction in shared memory.
 struct InstructionSlot {
   isa::Instruction instruction;
@@ -72,7 +94,6 @@ struct SharedMemory {
   float squares[2][kComputeWarps];
   alignas(16) float scratch[kScratchFloats];
   // What cold paths need; constant during a launch.
-  const DeviceBuffer* buffers;
   uint32_t* abort;       // global: some worker has faulted
   Fault* fault;          // host memory: its record
   uint64_t* token_ring;  // host memory: one word per pass

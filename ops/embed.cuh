@@ -10,10 +10,10 @@ namespace mkvm::ops {
 __device__ inline void DeviceEmbed(const isa::EmbedOperands& op,
                                    const EmbedAddresses& at,
                                    DeviceContext& context) {
-  const int64_t positions = context.slot->dims[0].x;
-  const uint64_t rows = context.slot->dims[1].x;
-  const uint64_t columns = context.slot->dims[1].y;
-  const bool panels = context.IsPanels(1);
+  const int64_t positions = context.slot->dims[EmbedIndex::tokens].x;
+  const uint64_t rows = context.slot->dims[EmbedIndex::table].x;
+  const uint64_t columns = context.slot->dims[EmbedIndex::table].y;
+  const bool panels = context.IsPanels(EmbedIndex::table);
   if (context.position >= positions) {
     if (context.thread() == 0) {
       context.Raise(FaultKind::kPastTokens, op.tokens, context.position,

@@ -208,10 +208,10 @@ __device__ inline void DeviceGemv(const isa::GemvOperands& op,
                                   const GemvAddresses& at,
                                   DeviceContext& context) {
   const GemvShape shape(op);
-  const bool polled = context.IsPolled(0);
-  const bool polled_residual = context.IsPolled(1);
+  const bool polled = context.IsPolled(GemvIndex::x);
+  const bool polled_residual = context.IsPolled(GemvIndex::r);
   const bool norm = op.prologue == isa::Prologue::kRmsNorm;
-  const bool y_is_f24 = context.IsF24(5);
+  const bool y_is_f24 = context.IsF24(GemvIndex::y);
   // The first group's residual is on its way while the weights are multiplied.
   uint32_t early_residual = 0;
   if (at.r != nullptr && context.thread() < op.rows) {

@@ -112,6 +112,32 @@ struct QkvHeads {
   float eps;
 };
 
+// The inputs of qk_norm_rope_append, or of attention with that prologue: their
+// operands have the same names.
+template <typename Index, typename Operands, typename Addresses>
+__device__ inline QkvHeads HeadsOf(const Operands& op, const Addresses& at,
+                                   const DeviceContext& context) {
+  const uint64_t kv_begin = uint64_t{op.kv_head} * op.head_dim;
+  return {
+      .q = static_cast<const uint32_t*>(at.q) + kv_begin * op.group,
+      .k = static_cast<const uint32_t*>(at.k) + kv_begin,
+      .v = static_cast<const uint32_t*>(at.v) + kv_begin,
+      .poll_q = context.IsPolled(Index::q),
+      .poll_k = context.IsPolled(Index::k),
+      .poll_v = context.IsPolled(Index::v),
+      .q_buffer = op.q,
+      .k_buffer = op.k,
+      .v_buffer = op.v,
+      .q_norm = static_cast<const uint16_t*>(at.q_norm),
+      .k_norm = static_cast<const uint16_t*>(at.k_norm),
+      .rope_row =
+          static_cast<const float*>(at.rope) + context.position * op.head_dim,
+      .group = op.group,
+      .head_dim = op.head_dim,
+      .eps = op.eps,
+  };
+}
+
 // The heads go round the compute warps: the group's q heads to put_q(head, i,
 // value), and with `append` k and v as bf16 to their slots.
 template <typename PutQ>

@@ -10,29 +10,13 @@ namespace mkvm::ops {
 __device__ inline void DeviceQkNormRopeAppend(
     const isa::QkNormRopeAppendOperands& op,
     const QkNormRopeAppendAddresses& at, DeviceContext& context) {
-  const uint32_t capacity = context.slot->dims[6].y;
-  const uint32_t rope_rows = context.slot->dims[5].x;
+  const uint32_t capacity =
+      context.slot->dims[QkNormRopeAppendIndex::k_cache].y;
+  const uint32_t rope_rows = context.slot->dims[QkNormRopeAppendIndex::rope].x;
   if (!CheckRoom(context, op.k_cache, capacity, op.splits, rope_rows)) return;
   const uint64_t kv_begin = uint64_t{op.kv_head} * op.head_dim;
   const uint64_t q_begin = kv_begin * op.group;
-  const QkvHeads in = {
-      .q = static_cast<const uint32_t*>(at.q) + q_begin,
-      .k = static_cast<const uint32_t*>(at.k) + kv_begin,
-      .v = static_cast<const uint32_t*>(at.v) + kv_begin,
-      .poll_q = context.IsPolled(0),
-      .poll_k = context.IsPolled(1),
-      .poll_v = context.IsPolled(2),
-      .q_buffer = op.q,
-      .k_buffer = op.k,
-      .v_buffer = op.v,
-      .q_norm = static_cast<const uint16_t*>(at.q_norm),
-      .k_norm = static_cast<const uint16_t*>(at.k_norm),
-      .rope_row =
-          static_cast<const float*>(at.rope) + context.position * op.head_dim,
-      .group = op.group,
-      .head_dim = op.head_dim,
-      .eps = op.eps,
-  };
+  const QkvHeads in = HeadsOf<QkNormRopeAppendIndex>(op, at, context);
   const SplitPlace place = PlaceOf(context.position, op.block, op.splits);
   const uint64_t slot =
       ((uint64_t{op.kv_head} * op.splits + place.split) * capacity +

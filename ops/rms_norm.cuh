@@ -10,7 +10,7 @@ namespace mkvm::ops {
 __device__ inline void DeviceRmsNorm(const isa::RmsNormOperands& op,
                                      const RmsNormAddresses& at,
                                      DeviceContext& context) {
-  const bool polled = context.IsPolled(0);
+  const bool polled = context.IsPolled(RmsNormIndex::x);
   float squares = 0;
   for (uint32_t i = context.thread(); i < op.k; i += kComputeThreads) {
     const float x = context.Load(at.x, i, polled, op.x);

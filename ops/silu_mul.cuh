@@ -11,8 +11,8 @@ __device__ inline float Silu(float t) { return t / (1.0f + __expf(-t)); }
 __device__ inline void DeviceSiluMul(const isa::SiluMulOperands& op,
                                      const SiluMulAddresses& at,
                                      DeviceContext& context) {
-  const bool poll_gate = context.IsPolled(0);
-  const bool poll_up = context.IsPolled(1);
+  const bool poll_gate = context.IsPolled(SiluMulIndex::gate);
+  const bool poll_up = context.IsPolled(SiluMulIndex::up);
   for (uint32_t i = context.thread(); i < op.count; i += kComputeThreads) {
     const uint64_t index = uint64_t{op.begin} + i;
     const float gate = context.Load(at.gate, index, poll_gate, op.gate);

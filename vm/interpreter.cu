@@ -113,7 +113,6 @@ __device__ void InitShared(const LaunchArguments& arguments,
     ptx::BarrierInit(&shared->stage_empty[i], ops::kComputeThreads);
   }
   ptx::BarrierInit(&shared->leave, ops::kComputeThreads);
-  shared->buffers = arguments.buffers;
   shared->abort = arguments.abort;
   shared->fault = arguments.fault;
   shared->token_ring = arguments.token_ring;
