@@ -12,18 +12,7 @@
 
 #include <cstdint>
 
-#include "ops/add.cuh"
-#include "ops/advance.cuh"
-#include "ops/argmax.cuh"
-#include "ops/attention.cuh"
-#include "ops/attention_merge.cuh"
-#include "ops/embed.cuh"
-#include "ops/gemv.cuh"
-#include "ops/halt.cuh"
-#include "ops/nop.cuh"
-#include "ops/qk_norm_rope_append.cuh"
-#include "ops/rms_norm.cuh"
-#include "ops/silu_mul.cuh"
+#include "ops/device_bodies.cuh"
 #include "vm/launch.h"
 
 namespace mkvm::vm {
