@@ -43,8 +43,10 @@ HappensBefore::HappensBefore(const Program& program, const Dataflow& flow)
       if (instruction.signal != kNoCounter) {
         ++JoinOf({true, instruction.signal, pass}).missing;
       }
-      for (uint32_t region : flow.feeds[i]) {
-        ++JoinOf({false, region, pass}).missing;
+      for (const Lists* feeds : {&flow.feeds_wholly, &flow.feeds_partly}) {
+        for (uint32_t region : (*feeds)[i]) {
+          ++JoinOf({false, region, pass}).missing;
+        }
       }
     }
   }
@@ -71,8 +73,10 @@ void HappensBefore::ForEachObstacle(Place place, uint32_t pass, Fn fn) const {
     fn(Obstacle{true, i.waits[k].counter, lagged ? pass - 1 : pass},
        i.WaitIsTagged(k));
   }
-  for (uint32_t region : flow_.polls[flow_.IndexOf(place)]) {
-    fn(Obstacle{false, region, pass}, false);
+  for (const Lists* polls : {&flow_.polls_first, &flow_.polls_by_element}) {
+    for (uint32_t region : (*polls)[flow_.IndexOf(place)]) {
+      fn(Obstacle{false, region, pass}, false);
+    }
   }
 }
 
@@ -88,10 +92,9 @@ bool HappensBefore::Run(
       const uint32_t pass = next_[w] / length_[w];
       const Place place = PlaceOfStep(w, next_[w]);
       if (IsBlocked(place, pass, w)) break;
-      Acquire(place, pass);
+      Begin(place, pass);
       visit(place, pass);
-      ++next_[w];
-      Publish(place, pass);
+      End(place, pass);
     }
   }
   for (size_t w = 0; w < workers_; ++w) {
@@ -111,49 +114,75 @@ bool HappensBefore::IsBlocked(Place place, uint32_t pass, uint32_t worker) {
   return true;
 }
 
-// Joins into the worker's clocks what its waits and polls bring.
-void HappensBefore::Acquire(Place place, uint32_t pass) {
-  ForEachObstacle(place, pass, [&](const Obstacle& o, bool tagged) {
-    Join& join = JoinOf(o);
-    for (size_t r = 0; r < kNumRelations && join.clocks != nullptr; ++r) {
-      const auto relation = static_cast<Relation>(r);
-      // A tagged wait may be left to the polls, so it declares order only.
-      // Polls bring no order that the waits have not declared.
-      const bool brings = o.is_counter
-                              ? !tagged || relation == Relation::kDeclared
-                              : relation == Relation::kOrdered;
-      if (!brings) continue;
-      uint32_t* to = Clock(relation, place.worker);
-      const uint32_t* from = join.clocks.get() + r * workers_;
-      for (size_t w = 0; w < workers_; ++w) to[w] = std::max(to[w], from[w]);
+// What the worker knows before the instruction publishes anything: what its
+// waits bring, and the operands that it polls in whole.
+void HappensBefore::Begin(Place place, uint32_t pass) {
+  const uint32_t w = place.worker;
+  const Instruction& i = program_.queues[w][place.pc];
+  for (int k = 0; k < i.num_waits; ++k) {
+    const bool lagged = i.WaitIsLagged(k);
+    if (lagged && pass == 0) continue;
+    Join& join = JoinOf({true, i.waits[k].counter, lagged ? pass - 1 : pass});
+    Acquire(join, Relation::kDeclared, w);
+    // A tagged wait may be left to the polls, so it declares order only.
+    if (!i.WaitIsTagged(k)) {
+      Acquire(join, Relation::kOrdered, w);
+      Acquire(join, Relation::kVisible, w);
     }
     Leave(join);
-  });
+  }
+  // Polls bring no order that the waits have not declared.
+  for (uint32_t region : flow_.polls_first[flow_.IndexOf(place)]) {
+    Join& join = JoinOf({false, region, pass});
+    Acquire(join, Relation::kOrdered, w);
+    Leave(join);
+  }
 }
 
-// The instruction is done: its worker's clocks take it in, and its signal and
-// its data carry them on.
-void HappensBefore::Publish(Place place, uint32_t pass) {
+// What it hands on: to those who poll a part of its results, what it knew
+// before; to those who poll all of them or wait for its signal, and to its
+// successor, everything, itself included.
+void HappensBefore::End(Place place, uint32_t pass) {
   const uint32_t w = place.worker;
-  for (const Relation relation :
-       {Relation::kDeclared, Relation::kOrdered, Relation::kVisible}) {
-    Clock(relation, w)[w] = next_[w];
-  }
-  const Instruction& i = program_.queues[w][place.pc];
-  if (i.signal != kNoCounter) {
-    Join& join = JoinOf({true, i.signal, pass});
-    if (join.readers > 0) {
-      Contribute(join, Relation::kDeclared, w);
-      Contribute(join, Relation::kOrdered, w);
-      if (IsRelease(i)) Contribute(join, Relation::kVisible, w);
-    }
-    Arrive(join);
-  }
-  for (uint32_t region : flow_.feeds[flow_.IndexOf(place)]) {
+  const uint32_t index = flow_.IndexOf(place);
+  for (uint32_t region : flow_.feeds_partly[index]) {
     Join& join = JoinOf({false, region, pass});
     Contribute(join, Relation::kOrdered, w);
     Arrive(join);
   }
+  for (uint32_t region : flow_.polls_by_element[index]) {
+    Join& join = JoinOf({false, region, pass});
+    Acquire(join, Relation::kOrdered, w);
+    Leave(join);
+  }
+  ++next_[w];
+  for (const Relation relation :
+       {Relation::kDeclared, Relation::kOrdered, Relation::kVisible}) {
+    Clock(relation, w)[w] = next_[w];
+  }
+  for (uint32_t region : flow_.feeds_wholly[index]) {
+    Join& join = JoinOf({false, region, pass});
+    Contribute(join, Relation::kOrdered, w);
+    Arrive(join);
+  }
+  const Instruction& i = program_.queues[w][place.pc];
+  if (i.signal == kNoCounter) return;
+  Join& join = JoinOf({true, i.signal, pass});
+  if (join.readers > 0) {
+    Contribute(join, Relation::kDeclared, w);
+    Contribute(join, Relation::kOrdered, w);
+    if (IsRelease(i)) Contribute(join, Relation::kVisible, w);
+  }
+  Arrive(join);
+}
+
+void HappensBefore::Acquire(const Join& join, Relation relation,
+                            uint32_t worker) {
+  if (join.clocks == nullptr) return;
+  uint32_t* to = Clock(relation, worker);
+  const uint32_t* from =
+      join.clocks.get() + static_cast<size_t>(relation) * workers_;
+  for (size_t w = 0; w < workers_; ++w) to[w] = std::max(to[w], from[w]);
 }
 
 void HappensBefore::Contribute(Join& join, Relation relation, uint32_t worker) {

@@ -21,8 +21,8 @@ enum class Relation : uint8_t {
   // machine that ignores tags, and the order that the program declares.
   kDeclared = 0,
   // What holds whichever way tagged waits are carried out: queue order, waits
-  // that are not tagged, and polled data themselves. Reads of the earlier
-  // instruction are done before the later one starts.
+  // that are not tagged, and polled data themselves. The earlier instruction's
+  // reads are done before the later one writes anything.
   kOrdered = 1,
   // As kOrdered, and the earlier instruction's writes can be read without
   // polling: queue order, and waits that are not tagged for signals that are
@@ -97,8 +97,10 @@ class HappensBefore {
   void ForEachObstacle(Place place, uint32_t pass, Fn fn) const;
 
   bool IsBlocked(Place place, uint32_t pass, uint32_t worker);
-  void Acquire(Place place, uint32_t pass);
-  void Publish(Place place, uint32_t pass);
+  void Begin(Place place, uint32_t pass);
+  void End(Place place, uint32_t pass);
+  // Brings the clock of a join to a worker, and a worker's to a join.
+  void Acquire(const Join& join, Relation relation, uint32_t worker);
   void Contribute(Join& join, Relation relation, uint32_t worker);
   void Arrive(Join& join);
   void Leave(Join& join);

@@ -121,7 +121,8 @@ void Dataflow::ListRegions(const Program& program) {
         return !IsWrite(access) && IsActivation(program, access);
       });
   FrontierMaker frontier(program.queues.size());
-  std::vector<std::pair<uint32_t, uint32_t>> written, polled, fed;
+  std::vector<std::pair<uint32_t, uint32_t>> written, first, by_element, whole,
+      part;
   for (size_t i = 0; i < reads.size();) {
     const Access& access = accesses[reads[i]];
     const uint32_t index = static_cast<uint32_t>(regions.size());
@@ -144,18 +145,19 @@ void Dataflow::ListRegions(const Program& program) {
       if (program.queues[place.worker][place.pc].OperandIsPolled(
               accesses[read].operand)) {
         ++region.polled_reads;
-        polled.emplace_back(instruction, index);
+        (IsElementwise(read) ? by_element : first)
+            .emplace_back(instruction, index);
       }
     }
     region.readers = frontier.Take();
     // Writes don't overlap one another (CheckCoverage), so those of a region
     // are neighbours. Where they do overlap, nothing is proven from this.
-    const auto first = writes.begin() + first_write[region.buffer];
-    const auto last = writes.begin() + first_write[region.buffer + 1];
-    const auto begin = std::partition_point(first, last, [&](uint32_t a) {
+    const auto low = writes.begin() + first_write[region.buffer];
+    const auto high = writes.begin() + first_write[region.buffer + 1];
+    const auto begin = std::partition_point(low, high, [&](uint32_t a) {
       return accesses[a].begin + accesses[a].count <= region.begin;
     });
-    const auto end = std::partition_point(begin, last, [&](uint32_t a) {
+    const auto end = std::partition_point(begin, high, [&](uint32_t a) {
       return accesses[a].begin < region.end;
     });
     region.first_write = static_cast<uint32_t>(begin - writes.begin());
@@ -164,14 +166,44 @@ void Dataflow::ListRegions(const Program& program) {
       const uint32_t instruction = instruction_of[*a];
       frontier.Add(places[instruction]);
       written.emplace_back(*a, index);
-      if (region.polled_reads > 0) fed.emplace_back(instruction, index);
+      if (region.polled_reads == 0) continue;
+      const bool wholly =
+          accesses[*a].begin >= region.begin &&
+          accesses[*a].begin + accesses[*a].count <= region.end &&
+          IsOnlyWrite(*a);
+      (wholly ? whole : part).emplace_back(instruction, index);
     }
     region.writers = frontier.Take();
     regions.push_back(std::move(region));
   }
   regions_written = Lists(accesses.size(), written);
-  polls = Lists(places.size(), polled);
-  feeds = Lists(places.size(), fed);
+  polls_first = Lists(places.size(), first);
+  polls_by_element = Lists(places.size(), by_element);
+  feeds_wholly = Lists(places.size(), whole);
+  feeds_partly = Lists(places.size(), part);
+}
+
+// Operands over the interval that the instruction writes, such as a residual,
+// may be read as each element is published.
+bool Dataflow::IsElementwise(uint32_t read) const {
+  const uint32_t instruction = instruction_of[read];
+  for (uint32_t a = first_access[instruction];
+       a < first_access[instruction + 1]; ++a) {
+    if (IsWrite(accesses[a]) && accesses[a].begin == accesses[read].begin &&
+        accesses[a].count == accesses[read].count && accesses[a].count > 1) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool Dataflow::IsOnlyWrite(uint32_t write) const {
+  const uint32_t instruction = instruction_of[write];
+  for (uint32_t a = first_access[instruction];
+       a < first_access[instruction + 1]; ++a) {
+    if (a != write && IsWrite(accesses[a])) return false;
+  }
+  return true;
 }
 
 void Dataflow::ListStateRegions(const Program& program) {

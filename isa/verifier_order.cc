@@ -314,6 +314,11 @@ class OrderChecker {
   uint32_t pass_ = 0;
 };
 
+template <typename Predicate>
+bool AnyOf(absl::Span<const uint32_t> values, Predicate predicate) {
+  return std::any_of(values.begin(), values.end(), predicate);
+}
+
 void ReportCircle(const Dataflow& flow, const std::vector<StuckStep>& circle,
                   Report& report) {
   std::vector<std::string> notes;
@@ -367,8 +372,8 @@ void CheckTaggedWaits(const Program& program, const Dataflow& flow,
                    absl::StrCat("its wait for ", report.CounterName(counter),
                                 " is lagged and tagged, but tagged data are "
                                 "of this pass"));
-      } else if (const auto polled = flow.polls[index];
-                 std::none_of(polled.begin(), polled.end(), polls_it)) {
+      } else if (!AnyOf(flow.polls_first[index], polls_it) &&
+                 !AnyOf(flow.polls_by_element[index], polls_it)) {
         report.Add(place,
                    absl::StrCat("its wait for ", report.CounterName(counter),
                                 " is tagged, but it polls nothing that the "

@@ -30,7 +30,6 @@ PollingModel::PollingModel(const Program& program, uint32_t passes)
   CutIntoSegments();
 }
 
-// Elements that no access tells apart are one segment.
 void PollingModel::CutIntoSegments() {
   std::vector<std::vector<uint64_t>> cuts(program_.buffers.size());
   for (const auto& accesses : accesses_) {
@@ -39,15 +38,36 @@ void PollingModel::CutIntoSegments() {
       cuts[a.buffer].push_back(a.begin + a.count);
     }
   }
-  for (auto& c : cuts) {
+  // Where the inputs of an elementwise instruction fall apart, so do its
+  // results.
+  for (uint32_t index = 0; index < accesses_.size(); ++index) {
+    for (const Access& read : accesses_[index]) {
+      if (read.kind != AccessKind::kRead || !IsElementwise(index, read)) {
+        continue;
+      }
+      for (const Access& write : accesses_[index]) {
+        if (write.kind != AccessKind::kWrite) continue;
+        for (uint64_t cut : std::vector<uint64_t>(cuts[read.buffer])) {
+          if (cut > write.begin && cut < write.begin + write.count) {
+            cuts[write.buffer].push_back(cut);
+          }
+        }
+      }
+    }
+  }
+  std::vector<uint32_t> first_segment;
+  for (uint32_t b = 0; b < cuts.size(); ++b) {
+    auto& c = cuts[b];
     std::sort(c.begin(), c.end());
     c.erase(std::unique(c.begin(), c.end()), c.end());
-    first_segment_.push_back(segments_);
-    segments_ += static_cast<uint32_t>(c.size());
+    first_segment.push_back(static_cast<uint32_t>(segments_.size()));
+    for (size_t k = 0; k + 1 < c.size(); ++k) {
+      segments_.push_back({b, c[k], c[k + 1]});
+    }
   }
   const auto segment = [&](uint32_t buffer, uint64_t at) {
     const auto& c = cuts[buffer];
-    return first_segment_[buffer] +
+    return first_segment[buffer] +
            static_cast<uint32_t>(std::lower_bound(c.begin(), c.end(), at) -
                                  c.begin());
   };
@@ -65,7 +85,7 @@ void PollingModel::Reset(uint64_t seed) {
   const size_t words = (size_t{passes_} * instructions_ + 63) / 64;
   workers_.assign(program_.queues.size(), {});
   for (Worker& worker : workers_) worker.known.assign(words, 0);
-  memory_.assign(segments_, 0);
+  memory_.assign(segments_.size(), 0);
   counts_.assign(program_.counters.size(), 0);
   arrived_.assign(program_.counters.size(), std::vector<uint32_t>(passes_, 0));
   handed_.assign(program_.counters.size(), Set(words, 0));
@@ -85,8 +105,7 @@ void PollingModel::Arrive(Worker& worker, size_t index) {
     ++counts_[p.what];
     ++arrived_[p.what][PassOf(p.event)];
   } else {
-    std::fill(memory_.begin() + p.first_segment,
-              memory_.begin() + p.last_segment, p.event + 1);
+    memory_[p.what] = p.event + 1;
   }
 }
 
@@ -95,9 +114,10 @@ void PollingModel::ArriveAll(Worker& worker) {
 }
 
 // A worker sees its own writes.
-void PollingModel::ArriveOwn(Worker& worker, uint32_t buffer) {
+void PollingModel::ArriveOwn(Worker& worker, const SegmentRange& range) {
   for (size_t k = 0; k < worker.pending.size();) {
-    if (!worker.pending[k].is_signal && worker.pending[k].what == buffer) {
+    const Pending& p = worker.pending[k];
+    if (!p.is_signal && p.what >= range.first && p.what < range.last) {
       Arrive(worker, k);
     } else {
       ++k;
@@ -154,52 +174,108 @@ void PollingModel::TakeOver(Worker& worker, const Instruction& i) {
   }
 }
 
-PollingModel::Outcome PollingModel::CheckReads(uint32_t w, const Instruction& i,
-                                               std::string& fault) {
-  Worker& worker = workers_[w];
-  const uint32_t index = first_[w] + worker.pc;
-  const uint32_t event = EventOf(w);
-  uint64_t hash = 0;
-  for (size_t a = 0; a < accesses_[index].size(); ++a) {
-    const Access& access = accesses_[index][a];
-    if (access.kind == AccessKind::kWrite) continue;
-    const bool polled = i.OperandIsPolled(access.operand);
-    const bool activation =
-        program_.buffers[access.buffer].kind == BufferKind::kActivation;
-    ArriveOwn(worker, access.buffer);
-    for (uint32_t s = ranges_[index][a].first; s < ranges_[index][a].last;
-         ++s) {
-      const uint32_t writer = memory_[s] - 1;
-      const bool written = memory_[s] != 0;
-      hash = Mix(Mix(hash, access.operand), memory_[s]);
-      if (polled) {
-        if (written && PassOf(writer) > worker.pass) {
-          fault = absl::StrCat(Name(event), " polls what ", Name(writer),
-                               " has overwritten");
-          return Outcome::kFault;
-        }
-        if (!written || PassOf(writer) < worker.pass) return Outcome::kBlocked;
-        continue;
-      }
-      if (activation && (!written || PassOf(writer) != worker.pass)) {
-        fault = absl::StrCat(Name(event), " reads operand ", access.operand,
-                             " of another pass");
-        return Outcome::kFault;
-      }
-      if (written && !(worker.known[writer / 64] >> (writer % 64) & 1)) {
-        fault = absl::StrCat(Name(event), " may or may not see the write of ",
-                             Name(writer));
-        return Outcome::kFault;
-      }
+bool PollingModel::IsElementwise(uint32_t index, const Access& read) const {
+  for (const Access& a : accesses_[index]) {
+    if (a.kind == AccessKind::kWrite && a.begin == read.begin &&
+        a.count == read.count) {
+      return true;
     }
   }
-  reads_[event] = hash;
+  return false;
+}
+
+PollingModel::Outcome PollingModel::Read(uint32_t w, const Access& access,
+                                         uint32_t segment, uint64_t& hash,
+                                         std::string& fault) {
+  const Worker& worker = workers_[w];
+  const Instruction& i = program_.queues[w][worker.pc];
+  const uint32_t writer = memory_[segment] - 1;
+  const bool written = memory_[segment] != 0;
+  hash += Mix(Mix(segment, access.operand), memory_[segment]);
+  if (i.OperandIsPolled(access.operand)) {
+    if (written && PassOf(writer) > worker.pass) {
+      fault = absl::StrCat(Name(EventOf(w)), " polls what ", Name(writer),
+                           " has overwritten");
+      return Outcome::kFault;
+    }
+    return written && PassOf(writer) == worker.pass ? Outcome::kDone
+                                                    : Outcome::kBlocked;
+  }
+  if (program_.buffers[access.buffer].kind == BufferKind::kActivation &&
+      (!written || PassOf(writer) != worker.pass)) {
+    fault = absl::StrCat(Name(EventOf(w)), " reads operand ", access.operand,
+                         " of another pass");
+    return Outcome::kFault;
+  }
+  if (written && !(worker.known[writer / 64] >> (writer % 64) & 1)) {
+    fault = absl::StrCat(Name(EventOf(w)), " may or may not see the write of ",
+                         Name(writer));
+    return Outcome::kFault;
+  }
   return Outcome::kDone;
 }
 
-PollingModel::Outcome PollingModel::Step(uint32_t w, std::string& fault) {
+// The operands that are taken in whole.
+PollingModel::Outcome PollingModel::ReadInputs(uint32_t w, uint64_t& hash,
+                                               std::string& fault) {
   Worker& worker = workers_[w];
-  if (worker.pass == passes_) return Outcome::kBlocked;
+  const Instruction& i = program_.queues[w][worker.pc];
+  const uint32_t index = first_[w] + worker.pc;
+  for (size_t a = 0; a < accesses_[index].size(); ++a) {
+    const Access& access = accesses_[index][a];
+    // What it updates it may have changed itself since it began.
+    if (access.kind == AccessKind::kWrite ||
+        (access.kind == AccessKind::kUpdate && worker.started)) {
+      continue;
+    }
+    if (i.OperandIsPolled(access.operand) && IsElementwise(index, access)) {
+      continue;
+    }
+    ArriveOwn(worker, ranges_[index][a]);
+    for (uint32_t s = ranges_[index][a].first; s < ranges_[index][a].last;
+         ++s) {
+      // Updates are no part of what is compared later.
+      uint64_t ignored = 0;
+      const bool update = access.kind == AccessKind::kUpdate;
+      const Outcome outcome =
+          Read(w, access, s, update ? ignored : hash, fault);
+      if (update) reads_[EventOf(w)] += ignored;
+      if (outcome != Outcome::kDone) return outcome;
+    }
+  }
+  return Outcome::kDone;
+}
+
+// What goes into the elements of one segment that is to be published.
+PollingModel::Outcome PollingModel::ReadElements(uint32_t w, uint32_t published,
+                                                 uint64_t& hash,
+                                                 std::string& fault) {
+  Worker& worker = workers_[w];
+  const Instruction& i = program_.queues[w][worker.pc];
+  const uint32_t index = first_[w] + worker.pc;
+  const Segment& target = segments_[published];
+  for (size_t a = 0; a < accesses_[index].size(); ++a) {
+    const Access& access = accesses_[index][a];
+    if (access.kind != AccessKind::kRead ||
+        !i.OperandIsPolled(access.operand) || !IsElementwise(index, access)) {
+      continue;
+    }
+    ArriveOwn(worker, ranges_[index][a]);
+    for (uint32_t s = ranges_[index][a].first; s < ranges_[index][a].last;
+         ++s) {
+      if (segments_[s].end <= target.begin ||
+          target.end <= segments_[s].begin) {
+        continue;
+      }
+      const Outcome outcome = Read(w, access, s, hash, fault);
+      if (outcome != Outcome::kDone) return outcome;
+    }
+  }
+  return Outcome::kDone;
+}
+
+PollingModel::Outcome PollingModel::Start(uint32_t w, std::string& fault) {
+  Worker& worker = workers_[w];
   const Instruction& i = program_.queues[w][worker.pc];
   if (WaitsHold(worker, i)) return Outcome::kBlocked;
   if (Miscounts(worker, i)) {
@@ -207,32 +283,86 @@ PollingModel::Outcome PollingModel::Step(uint32_t w, std::string& fault) {
     return Outcome::kFault;
   }
   TakeOver(worker, i);
-  const Outcome outcome = CheckReads(w, i, fault);
-  if (outcome != Outcome::kDone) return outcome;
-  const uint32_t index = first_[w] + worker.pc;
+  worker.inputs = 0;
   const uint32_t event = EventOf(w);
+  reads_[event] = 0;
+  const Outcome outcome = ReadInputs(w, worker.inputs, fault);
+  if (outcome != Outcome::kDone) return outcome;
+  reads_[event] += worker.inputs;
   worker.known[event / 64] |= uint64_t{1} << (event % 64);
+  worker.started = true;
+  worker.unpublished.clear();
+  const uint32_t index = first_[w] + worker.pc;
   for (size_t a = 0; a < accesses_[index].size(); ++a) {
-    const Access& access = accesses_[index][a];
-    if (access.kind != AccessKind::kWrite &&
-        access.kind != AccessKind::kUpdate) {
+    if (accesses_[index][a].kind != AccessKind::kWrite &&
+        accesses_[index][a].kind != AccessKind::kUpdate) {
       continue;
     }
-    worker.pending.push_back({false, access.buffer, ranges_[index][a].first,
-                              ranges_[index][a].last, event});
+    for (uint32_t s = ranges_[index][a].first; s < ranges_[index][a].last;
+         ++s) {
+      worker.unpublished.push_back(s);
+    }
   }
+  std::shuffle(worker.unpublished.begin(), worker.unpublished.end(), random_);
+  return Outcome::kDone;
+}
+
+PollingModel::Outcome PollingModel::Publish(uint32_t w, std::string& fault) {
+  Worker& worker = workers_[w];
+  const uint32_t event = EventOf(w);
+  while (!worker.unpublished.empty()) {
+    uint64_t again = 0;
+    Outcome outcome = ReadInputs(w, again, fault);
+    if (outcome == Outcome::kFault) return outcome;
+    if (outcome == Outcome::kBlocked || again != worker.inputs) {
+      fault = absl::StrCat(Name(event), " still reads what was overwritten");
+      return Outcome::kFault;
+    }
+    const uint32_t segment = worker.unpublished.back();
+    uint64_t hash = 0;
+    outcome = ReadElements(w, segment, hash, fault);
+    if (outcome != Outcome::kDone) return outcome;
+    reads_[event] += hash;
+    worker.unpublished.pop_back();
+    worker.pending.push_back({false, segment, event});
+    if (random_() % 4 == 0) {
+      if (random_() % 2 == 0) worker.asleep = random_() % 128;
+      return Outcome::kDone;
+    }
+  }
+  End(w);
+  return Outcome::kDone;
+}
+
+void PollingModel::End(uint32_t w) {
+  Worker& worker = workers_[w];
+  const Instruction& i = program_.queues[w][worker.pc];
   if (i.signal != kNoCounter) {
-    worker.pending.push_back({true, i.signal, 0, 0, event});
+    worker.pending.push_back({true, i.signal, EventOf(w)});
     if (i.flags & kFlagRelease) {
       ArriveAll(worker);
       Add(worker.known, handed_[i.signal]);
     }
   }
+  worker.started = false;
   if (++worker.pc == program_.queues[w].size()) {
     worker.pc = 0;
     ++worker.pass;
   }
-  return Outcome::kDone;
+}
+
+PollingModel::Outcome PollingModel::Step(uint32_t w, std::string& fault) {
+  Worker& worker = workers_[w];
+  if (worker.pass == passes_) return Outcome::kBlocked;
+  if (worker.asleep > 0) {
+    --worker.asleep;
+    return Outcome::kBlocked;
+  }
+  if (!worker.started) {
+    const Outcome outcome = Start(w, fault);
+    if (outcome != Outcome::kDone) return outcome;
+  }
+  return Publish(w, fault);
 }
 
 std::string PollingModel::Run(uint64_t seed, std::vector<uint64_t>& trace) {
@@ -256,7 +386,10 @@ std::string PollingModel::Run(uint64_t seed, std::vector<uint64_t>& trace) {
     if (idle < 16 * workers_.size() + 64) continue;
     // Certainly stuck? Let everything arrive and try every worker.
     idle = 0;
-    for (Worker& worker : workers_) ArriveAll(worker);
+    for (Worker& worker : workers_) {
+      ArriveAll(worker);
+      worker.asleep = 0;
+    }
     bool moved = Finished();
     for (uint32_t k = 0; k < workers_.size() && !moved; ++k) {
       const Outcome again = Step(k, fault);

@@ -2,8 +2,12 @@
 // the checking CPU machine, which waits on counters, can't see.
 //
 //  - a tagged wait is left to polling: only the polled elements hold it up;
+//  - an instruction publishes its results piece by piece, reads a polled
+//  operand
+//    over the interval that it writes piece by piece too, and may read the
+//    others again until the last piece is out;
 //  - a worker's writes and signals arrive in memory late and in any order, save
-//    that those to one buffer or one counter keep theirs;
+//    that those to one place keep theirs;
 //  - a release makes everything before it arrive first, and hands the
 //    signaller's knowledge to whoever counts the signal;
 //  - a count goes by the number of signals, whoever they came from;
@@ -39,19 +43,28 @@ class PollingModel {
  private:
   using Set = std::vector<uint64_t>;  // of events, a bit each
 
-  // Something on its way to memory: a write (segments) or a signal.
+  // Something on its way to memory.
   struct Pending {
     bool is_signal;
-    uint32_t what;  // buffer or counter
-    uint32_t first_segment;
-    uint32_t last_segment;
+    uint32_t what;  // segment or counter
     uint32_t event;
   };
   struct Worker {
     uint32_t pass = 0;
     uint32_t pc = 0;
+    // Of the instruction under way, in the order in which they are published.
+    bool started = false;
+    std::vector<uint32_t> unpublished;  // segments
+    uint64_t inputs = 0;                // what it read at its start
+    uint64_t asleep = 0;                // steps to come that it lets pass
     Set known;
     std::deque<Pending> pending;
+  };
+  // Elements of a buffer that no access tells apart.
+  struct Segment {
+    uint32_t buffer;
+    uint64_t begin;
+    uint64_t end;
   };
   struct SegmentRange {
     uint32_t first;
@@ -68,12 +81,21 @@ class PollingModel {
   bool Finished() const;
   void Arrive(Worker& worker, size_t index);
   void ArriveAll(Worker& worker);
-  void ArriveOwn(Worker& worker, uint32_t buffer);
+  void ArriveOwn(Worker& worker, const SegmentRange& range);
   bool ArriveRandomly(Worker& worker);
   bool WaitsHold(const Worker& worker, const Instruction& i) const;
   bool Miscounts(const Worker& worker, const Instruction& i) const;
   void TakeOver(Worker& worker, const Instruction& i);
-  Outcome CheckReads(uint32_t w, const Instruction& i, std::string& fault);
+  bool IsElementwise(uint32_t index, const Access& read) const;
+  // Reads one segment. Adds to `hash` whose it was.
+  Outcome Read(uint32_t w, const Access& access, uint32_t segment,
+               uint64_t& hash, std::string& fault);
+  Outcome ReadInputs(uint32_t w, uint64_t& hash, std::string& fault);
+  Outcome ReadElements(uint32_t w, uint32_t published, uint64_t& hash,
+                       std::string& fault);
+  Outcome Start(uint32_t w, std::string& fault);
+  Outcome Publish(uint32_t w, std::string& fault);
+  void End(uint32_t w);
   Outcome Step(uint32_t w, std::string& fault);
   std::string Name(uint32_t event) const;
 
@@ -83,8 +105,7 @@ class PollingModel {
   std::vector<uint32_t> first_;                // number of a queue's first
   std::vector<std::vector<Access>> accesses_;  // by instruction
   std::vector<std::vector<SegmentRange>> ranges_;
-  std::vector<uint32_t> first_segment_;  // by buffer
-  uint32_t segments_ = 0;
+  std::vector<Segment> segments_;
 
   std::mt19937_64 random_;
   std::vector<Worker> workers_;

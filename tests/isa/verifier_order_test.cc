@@ -129,6 +129,27 @@ TEST(VerifierOrderTest, TaggedDataOrderOnlyWhatIsPolled) {
   EXPECT_EQ(Errors(WithCountersOnly(Parse(text))), "");
 }
 
+TEST(VerifierOrderTest, PartOfAResultDoesNotSayThatItsWriterIsDone) {
+  EXPECT_EQ(Errors(kHalf), "");
+  EXPECT_THAT(Errors(Replace(kHalf, "wait(m lag, y lag)", "wait(y lag)")),
+              HasSubstr("worker 0, pc 0 (h, add): error: writes h[0..8), but "
+                        "nothing orders it after the read of h[0..8) in the "
+                        "pass before"));
+  // Who polls all of it knows.
+  std::string whole =
+      Replace(kHalf, "y=m begin=0 count=8", "y=m begin=0 count=4");
+  whole = Replace(whole, "buffer m f24 [8]", "buffer m f24 [4]");
+  EXPECT_EQ(Errors(Replace(whole, "wait(m lag, y lag)", "wait(y lag)")), "");
+}
+
+TEST(VerifierOrderTest, OneElementPolledDoesNotOrderTheWriteOfAnother) {
+  EXPECT_EQ(Errors(kElements), "");
+  EXPECT_THAT(
+      Errors(Replace(kElements, "wait(m tagged, y lag)", "wait(m tagged)")),
+      HasSubstr("worker 1, pc 0 (sum, add): error: writes x[0..8), but nothing "
+                "orders it after the read of x[0..8) in the pass before"));
+}
+
 TEST(VerifierOrderTest, CacheReadBeforeTheAppendIsRejected) {
   EXPECT_THAT(Errors(Replace(kCache, "wait(append)", "wait(append lag)")),
               HasSubstr("k_cache[0..128), but nothing orders it after the "

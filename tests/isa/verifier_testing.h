@@ -105,6 +105,49 @@ worker 2
   halt
 )";
 
+// `left` polls one half of what `twice` writes: that half is out, but `twice`
+// may still be reading h for the other.
+inline constexpr char kHalf[] = R"(
+buffer in f24 [8] input
+buffer h f24 [8] activation
+buffer m f24 [8] activation
+buffer y f24 [4] activation
+counter h
+counter m
+counter y
+worker 0
+  h: add a=in b=in y=h begin=0 count=8 wait(m lag, y lag) signal(h)
+  halt
+worker 1
+  twice: add a=h b=h y=m begin=0 count=8 wait(h) signal(m relaxed)
+  halt
+worker 2
+  left: add a=m b=in y=y begin=0 count=4 wait(m tagged) polled(a) signal(y relaxed)
+  halt
+)";
+
+// `sum` publishes x element by element as those of m arrive; `high`, which
+// comes after the reader of x, has to do with some elements only.
+inline constexpr char kElements[] = R"(
+buffer in f24 [8] input
+buffer m f24 [8] activation
+buffer x f24 [8] activation
+buffer y f24 [8] activation
+counter m
+counter x
+counter y
+worker 0
+  low: add a=in b=in y=m begin=0 count=4 wait(x lag) signal(m relaxed)
+  halt
+worker 1
+  sum: add a=m b=in y=x begin=0 count=8 wait(m tagged, y lag) polled(a) signal(x)
+  halt
+worker 2
+  high: add a=in b=in y=m begin=4 count=4 wait(x lag) signal(m relaxed)
+  read: add a=x b=in y=y begin=0 count=8 wait(x) signal(y relaxed)
+  halt
+)";
+
 // State that one worker reads and another then writes for the next pass.
 inline constexpr char kState[] = R"(
 buffer in f24 [4] input
