@@ -38,8 +38,9 @@ class OrderChecker {
       // What holds within pass 0 holds within every pass; what holds between
       // passes 0 and 1, between any pass and the next.
       if (flow_.region_of[a] != Dataflow::kNone) {
-        if (pass == 0)
+        if (pass == 0) {
           CheckRead(a, i.OperandIsPolled(flow_.accesses[a].operand));
+        }
       } else if (flow_.state_region_of[a] != Dataflow::kNone) {
         CheckState(a);
       } else if (pass == 1 && flow_.accesses[a].kind == AccessKind::kWrite) {
