@@ -73,7 +73,7 @@ void HappensBefore::ForEachObstacle(Place place, uint32_t pass, Fn fn) const {
     fn(Obstacle{true, i.waits[k].counter, lagged ? pass - 1 : pass},
        i.WaitIsTagged(k));
   }
-  for (const Lists* polls : {&flow_.polls_first, &flow_.polls_by_element}) {
+  for (const Lists* polls : {&flow_.polls, &flow_.polls_some}) {
     for (uint32_t region : (*polls)[flow_.IndexOf(place)]) {
       fn(Obstacle{false, region, pass}, false);
     }
@@ -114,8 +114,8 @@ bool HappensBefore::IsBlocked(Place place, uint32_t pass, uint32_t worker) {
   return true;
 }
 
-// What the worker knows before the instruction publishes anything: what its
-// waits bring, and the operands that it polls in whole.
+// What the worker knows before the instruction writes anything: what its waits
+// bring. It may publish an element as soon as that one's own inputs are there.
 void HappensBefore::Begin(Place place, uint32_t pass) {
   const uint32_t w = place.worker;
   const Instruction& i = program_.queues[w][place.pc];
@@ -131,12 +131,6 @@ void HappensBefore::Begin(Place place, uint32_t pass) {
     }
     Leave(join);
   }
-  // Polls bring no order that the waits have not declared.
-  for (uint32_t region : flow_.polls_first[flow_.IndexOf(place)]) {
-    Join& join = JoinOf({false, region, pass});
-    Acquire(join, Relation::kOrdered, w);
-    Leave(join);
-  }
 }
 
 // What it hands on: to those who poll a part of its results, what it knew
@@ -150,10 +144,15 @@ void HappensBefore::End(Place place, uint32_t pass) {
     Contribute(join, Relation::kOrdered, w);
     Arrive(join);
   }
-  for (uint32_t region : flow_.polls_by_element[index]) {
+  // Polls bring no order that the waits have not declared. At the end, all that
+  // an operand names has been there, unless only some of it was looked at.
+  for (uint32_t region : flow_.polls[index]) {
     Join& join = JoinOf({false, region, pass});
     Acquire(join, Relation::kOrdered, w);
     Leave(join);
+  }
+  for (uint32_t region : flow_.polls_some[index]) {
+    Leave(JoinOf({false, region, pass}));
   }
   ++next_[w];
   for (const Relation relation :

@@ -23,17 +23,17 @@ constexpr std::array<absl::string_view, 2> kAttentionPrologueValues = {
 
 // One array of operands per opcode; a trailing sentinel keeps the opcodes
 // without operands well-formed.
-#define MKVM_BUFFER(f, access, optional, d, s) \
-  {#f,                                         \
-   OperandKind::kBuffer,                       \
-   AccessKind::access,                         \
-   optional,                                   \
-   d,                                          \
-   s,                                          \
-   "",                                         \
-   {},                                         \
-   optional,                                   \
-   kNoBuffer},
+#define MKVM_BUFFER(f, access, optional, d, s, ...) \
+  {#f,                                              \
+   OperandKind::kBuffer,                            \
+   AccessKind::access,                              \
+   optional,                                        \
+   d,                                               \
+   s,                                               \
+   "",                                              \
+   {},                                              \
+   optional,                                        \
+   kNoBuffer __VA_OPT__(, ) __VA_ARGS__},
 #define MKVM_IMMEDIATE(f, kind, d, values, has_default, bits) \
   {#f,                                                        \
    OperandKind::kind,                                         \
@@ -49,6 +49,9 @@ constexpr std::array<absl::string_view, 2> kAttentionPrologueValues = {
   const OperandInfo k##Name##Info[] = {
 #define MKVM_READ(f, d, s, b, c) MKVM_BUFFER(f, kRead, false, d, s)
 #define MKVM_OPT_READ(f, d, s, b, c) MKVM_BUFFER(f, kRead, true, d, s)
+#define MKVM_SOME_READ(f, d, s, b, c) MKVM_BUFFER(f, kRead, false, d, s, true)
+#define MKVM_OPT_SOME_READ(f, d, s, b, c) \
+  MKVM_BUFFER(f, kRead, true, d, s, true)
 #define MKVM_WEIGHT(f, d, s, b, c) MKVM_BUFFER(f, kWeight, false, d, s)
 #define MKVM_OPT_WEIGHT(f, d, s, b, c) MKVM_BUFFER(f, kWeight, true, d, s)
 #define MKVM_WRITE(f, d, s, b, c) MKVM_BUFFER(f, kWrite, false, d, s)

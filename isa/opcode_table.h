@@ -29,6 +29,8 @@ struct OperandInfo {
   // (buffers that are not optional, most immediates) it must be given.
   bool has_default;
   uint32_t default_bits;
+  // Buffers: only some elements of the region are read, perhaps none.
+  bool reads_some = false;
 };
 
 struct OpcodeInfo {

@@ -121,8 +121,8 @@ void Dataflow::ListRegions(const Program& program) {
         return !IsWrite(access) && IsActivation(program, access);
       });
   FrontierMaker frontier(program.queues.size());
-  std::vector<std::pair<uint32_t, uint32_t>> written, first, by_element, whole,
-      part;
+  std::vector<std::pair<uint32_t, uint32_t>> written, polled, polled_some,
+      whole, part;
   for (size_t i = 0; i < reads.size();) {
     const Access& access = accesses[reads[i]];
     const uint32_t index = static_cast<uint32_t>(regions.size());
@@ -142,10 +142,12 @@ void Dataflow::ListRegions(const Program& program) {
       region.reads.push_back(read);
       region_of[read] = index;
       frontier.Add(place);
-      if (program.queues[place.worker][place.pc].OperandIsPolled(
-              accesses[read].operand)) {
+      const Instruction& reader = program.queues[place.worker][place.pc];
+      const uint8_t operand = accesses[read].operand;
+      if (reader.OperandIsPolled(operand)) {
         ++region.polled_reads;
-        (IsElementwise(read) ? by_element : first)
+        (FindOpcode(reader.opcode)->operands[operand].reads_some ? polled_some
+                                                                 : polled)
             .emplace_back(instruction, index);
       }
     }
@@ -177,24 +179,10 @@ void Dataflow::ListRegions(const Program& program) {
     regions.push_back(std::move(region));
   }
   regions_written = Lists(accesses.size(), written);
-  polls_first = Lists(places.size(), first);
-  polls_by_element = Lists(places.size(), by_element);
+  polls = Lists(places.size(), polled);
+  polls_some = Lists(places.size(), polled_some);
   feeds_wholly = Lists(places.size(), whole);
   feeds_partly = Lists(places.size(), part);
-}
-
-// Operands over the interval that the instruction writes, such as a residual,
-// may be read as each element is published.
-bool Dataflow::IsElementwise(uint32_t read) const {
-  const uint32_t instruction = instruction_of[read];
-  for (uint32_t a = first_access[instruction];
-       a < first_access[instruction + 1]; ++a) {
-    if (IsWrite(accesses[a]) && accesses[a].begin == accesses[read].begin &&
-        accesses[a].count == accesses[read].count && accesses[a].count > 1) {
-      return true;
-    }
-  }
-  return false;
 }
 
 bool Dataflow::IsOnlyWrite(uint32_t write) const {

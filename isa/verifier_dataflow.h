@@ -76,12 +76,11 @@ struct Dataflow {
   std::vector<uint32_t>
       region_of;          // each access; kNone unless it is such a read
   Lists regions_written;  // by access: the regions it overlaps
-  // By instruction: the regions that it polls before it publishes anything,
-  // and those that it polls element by element as it publishes
-  // (docs/verifier.md); the polled regions that hold everything it writes, and
+  // By instruction: the regions that it polls, and those of which it polls
+  // only some elements; the polled regions that hold everything it writes, and
   // those that hold a part.
-  Lists polls_first;
-  Lists polls_by_element;
+  Lists polls;
+  Lists polls_some;
   Lists feeds_wholly;
   Lists feeds_partly;
 
@@ -102,7 +101,6 @@ struct Dataflow {
   void ListAccesses(const Program& program);
   void ListWrites(const Program& program);
   void ListRegions(const Program& program);
-  bool IsElementwise(uint32_t read) const;
   bool IsOnlyWrite(uint32_t write) const;
   void ListStateRegions(const Program& program);
   void ListProducers(const Program& program);

@@ -373,8 +373,8 @@ void CheckTaggedWaits(const Program& program, const Dataflow& flow,
                    absl::StrCat("its wait for ", report.CounterName(counter),
                                 " is lagged and tagged, but tagged data are "
                                 "of this pass"));
-      } else if (!AnyOf(flow.polls_first[index], polls_it) &&
-                 !AnyOf(flow.polls_by_element[index], polls_it)) {
+      } else if (!AnyOf(flow.polls[index], polls_it) &&
+                 !AnyOf(flow.polls_some[index], polls_it)) {
         report.Add(place,
                    absl::StrCat("its wait for ", report.CounterName(counter),
                                 " is tagged, but it polls nothing that the "

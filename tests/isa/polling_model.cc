@@ -231,16 +231,19 @@ PollingModel::Outcome PollingModel::ReadInputs(uint32_t w, uint64_t& hash,
     if (i.OperandIsPolled(access.operand) && IsElementwise(index, access)) {
       continue;
     }
+    const bool some = i.OperandIsPolled(access.operand) &&
+                      FindOpcode(i.opcode)->operands[access.operand].reads_some;
+    if (some && (worker.skips || worker.started)) continue;
     ArriveOwn(worker, ranges_[index][a]);
     for (uint32_t s = ranges_[index][a].first; s < ranges_[index][a].last;
          ++s) {
-      // Updates are no part of what is compared later.
-      uint64_t ignored = 0;
+      // Neither is part of what is compared later.
       const bool update = access.kind == AccessKind::kUpdate;
+      uint64_t other = 0;
       const Outcome outcome =
-          Read(w, access, s, update ? ignored : hash, fault);
-      if (update) reads_[EventOf(w)] += ignored;
+          Read(w, access, s, update || some ? other : hash, fault);
       if (outcome != Outcome::kDone) return outcome;
+      if (update) reads_[EventOf(w)] += other;
     }
   }
   return Outcome::kDone;
@@ -284,6 +287,7 @@ PollingModel::Outcome PollingModel::Start(uint32_t w, std::string& fault) {
   }
   TakeOver(worker, i);
   worker.inputs = 0;
+  worker.skips = random_() % 2 == 0;
   const uint32_t event = EventOf(w);
   reads_[event] = 0;
   const Outcome outcome = ReadInputs(w, worker.inputs, fault);

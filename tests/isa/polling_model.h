@@ -6,6 +6,8 @@
 //  operand
 //    over the interval that it writes piece by piece too, and may read the
 //    others again until the last piece is out;
+//  - of an operand that the ISA table calls only partly read, it may poll
+//    nothing at all;
 //  - a worker's writes and signals arrive in memory late and in any order, save
 //    that those to one place keep theirs;
 //  - a release makes everything before it arrive first, and hands the
@@ -56,6 +58,7 @@ class PollingModel {
     bool started = false;
     std::vector<uint32_t> unpublished;  // segments
     uint64_t inputs = 0;                // what it read at its start
+    bool skips = false;                 // the polls of partly read operands
     uint64_t asleep = 0;                // steps to come that it lets pass
     Set known;
     std::deque<Pending> pending;
