@@ -92,6 +92,7 @@ std::vector<Base> Bases() {
       {"parts", Parse(kParts)},
       {"half", Parse(kHalf)},
       {"elements", Parse(kElements)},
+      {"merge", Parse(kMerge)},
       {"lap", Parse(kLap)},
       {"overtaken", Parse(kOvertaken)},
       {"qwen3, h200, 8 workers", Compiled(h200, 8, true)},

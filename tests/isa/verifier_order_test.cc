@@ -150,6 +150,14 @@ TEST(VerifierOrderTest, OneElementPolledDoesNotOrderTheWriteOfAnother) {
                 "orders it after the read of x[0..8) in the pass before"));
 }
 
+TEST(VerifierOrderTest, PollOfSomeElementsDoesNotSayThatTheirWriterIsDone) {
+  EXPECT_EQ(Errors(kMerge), "");
+  EXPECT_THAT(Errors(Replace(kMerge, "wait(part lag, y lag)", "wait(y lag)")),
+              HasSubstr("worker 0, pc 0 (q, add): error: writes q[0..8), but "
+                        "nothing orders it after the read of q[0..8) in the "
+                        "pass before"));
+}
+
 TEST(VerifierOrderTest, CacheReadBeforeTheAppendIsRejected) {
   EXPECT_THAT(Errors(Replace(kCache, "wait(append)", "wait(append lag)")),
               HasSubstr("k_cache[0..128), but nothing orders it after the "

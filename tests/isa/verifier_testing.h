@@ -148,6 +148,28 @@ worker 2
   halt
 )";
 
+// `merge` polls only some elements of the part that `attend` writes.
+inline constexpr char kMerge[] = R"(
+buffer in f24 [8] input
+buffer q f24 [8] activation
+buffer k_cache bf16 [1, 16, 8] state
+buffer v_cache bf16 [1, 16, 8] state
+buffer part f24 [1, 1, 1, 12] activation
+buffer y f24 [8] activation
+counter q
+counter part
+counter y
+worker 0
+  q: add a=in b=in y=q begin=0 count=8 wait(part lag, y lag) signal(q)
+  halt
+worker 1
+  attend: attention q=q k_cache=k_cache v_cache=v_cache part=part kv_head=0 group=1 head_dim=8 split=0 splits=1 block=8 wait(q) signal(part relaxed)
+  halt
+worker 2
+  merge: attention_merge part=part y=y kv_head=0 group=1 member=0 head_dim=8 splits=1 begin=0 count=8 wait(part tagged) polled(part) signal(y relaxed)
+  halt
+)";
+
 // State that one worker reads and another then writes for the next pass.
 inline constexpr char kState[] = R"(
 buffer in f24 [4] input
