@@ -23,40 +23,43 @@ constexpr std::array<absl::string_view, 2> kAttentionPrologueValues = {
 
 // One array of operands per opcode; a trailing sentinel keeps the opcodes
 // without operands well-formed.
-#define MKVM_BUFFER(f, access, optional, d, s, ...) \
-  {#f,                                              \
-   OperandKind::kBuffer,                            \
-   AccessKind::access,                              \
-   optional,                                        \
-   d,                                               \
-   s,                                               \
-   "",                                              \
-   {},                                              \
-   optional,                                        \
-   kNoBuffer __VA_OPT__(, ) __VA_ARGS__},
+#define MKVM_BUFFER(f, access, optional, reads_some, d, s) \
+  {#f,                                                     \
+   OperandKind::kBuffer,                                   \
+   AccessKind::access,                                     \
+   optional,                                               \
+   reads_some,                                             \
+   optional,                                               \
+   kNoBuffer,                                              \
+   d,                                                      \
+   s,                                                      \
+   "",                                                     \
+   {}},
 #define MKVM_IMMEDIATE(f, kind, d, values, has_default, bits) \
   {#f,                                                        \
    OperandKind::kind,                                         \
    AccessKind::kRead,                                         \
    false,                                                     \
+   false,                                                     \
+   has_default,                                               \
+   bits,                                                      \
    0,                                                         \
    "",                                                        \
    d,                                                         \
-   values,                                                    \
-   has_default,                                               \
-   bits},
+   values},
 #define MKVM_OP(code, Name, name, synopsis) \
   const OperandInfo k##Name##Info[] = {
-#define MKVM_READ(f, d, s, b, c) MKVM_BUFFER(f, kRead, false, d, s)
-#define MKVM_OPT_READ(f, d, s, b, c) MKVM_BUFFER(f, kRead, true, d, s)
-#define MKVM_SOME_READ(f, d, s, b, c) MKVM_BUFFER(f, kRead, false, d, s, true)
+#define MKVM_READ(f, d, s, b, c) MKVM_BUFFER(f, kRead, false, false, d, s)
+#define MKVM_OPT_READ(f, d, s, b, c) MKVM_BUFFER(f, kRead, true, false, d, s)
+#define MKVM_SOME_READ(f, d, s, b, c) MKVM_BUFFER(f, kRead, false, true, d, s)
 #define MKVM_OPT_SOME_READ(f, d, s, b, c) \
-  MKVM_BUFFER(f, kRead, true, d, s, true)
-#define MKVM_WEIGHT(f, d, s, b, c) MKVM_BUFFER(f, kWeight, false, d, s)
-#define MKVM_OPT_WEIGHT(f, d, s, b, c) MKVM_BUFFER(f, kWeight, true, d, s)
-#define MKVM_WRITE(f, d, s, b, c) MKVM_BUFFER(f, kWrite, false, d, s)
-#define MKVM_OPT_WRITE(f, d, s, b, c) MKVM_BUFFER(f, kWrite, true, d, s)
-#define MKVM_UPDATE(f, d, s, b, c) MKVM_BUFFER(f, kUpdate, false, d, s)
+  MKVM_BUFFER(f, kRead, true, true, d, s)
+#define MKVM_WEIGHT(f, d, s, b, c) MKVM_BUFFER(f, kWeight, false, false, d, s)
+#define MKVM_OPT_WEIGHT(f, d, s, b, c) \
+  MKVM_BUFFER(f, kWeight, true, false, d, s)
+#define MKVM_WRITE(f, d, s, b, c) MKVM_BUFFER(f, kWrite, false, false, d, s)
+#define MKVM_OPT_WRITE(f, d, s, b, c) MKVM_BUFFER(f, kWrite, true, false, d, s)
+#define MKVM_UPDATE(f, d, s, b, c) MKVM_BUFFER(f, kUpdate, false, false, d, s)
 #define MKVM_U32(f, d) MKVM_IMMEDIATE(f, kU32, d, {}, false, 0)
 #define MKVM_F32(f, d) MKVM_IMMEDIATE(f, kF32, d, {}, false, 0)
 #define MKVM_OPT_U32(f, value, d) MKVM_IMMEDIATE(f, kU32, d, {}, true, value)
@@ -64,9 +67,12 @@ constexpr std::array<absl::string_view, 2> kAttentionPrologueValues = {
   MKVM_IMMEDIATE(f, kF32, d, {}, true, BitsOfFloat(value))
 #define MKVM_ENUM(f, Type, d) \
   MKVM_IMMEDIATE(f, kEnum, d, k##Type##Values, true, 0)
-#define MKVM_END(Name)                                                         \
-  { "", OperandKind::kU32, AccessKind::kRead, false, 0, "", "", {}, false, 0 } \
-  }                                                                            \
+#define MKVM_END(Name)                                                       \
+  {                                                                          \
+    "", OperandKind::kU32, AccessKind::kRead, false, false, false, 0, 0, "", \
+        "", {}                                                               \
+  }                                                                          \
+  }                                                                          \
   ;
 #include "isa/opcodes.def"
 #undef MKVM_BUFFER

@@ -18,19 +18,18 @@ enum class AccessKind : uint8_t { kRead, kWeight, kWrite, kUpdate };
 struct OperandInfo {
   absl::string_view name;
   OperandKind kind;
-  AccessKind access;        // buffers
-  bool optional;            // buffers
+  AccessKind access;  // buffers
+  bool optional;      // buffers
+  // Buffers: only some elements of the region are read, perhaps none.
+  bool reads_some;
+  // Assembly may leave the operand out: `default_bits` is put there then.
+  bool has_default;
+  uint32_t default_bits;
   uint32_t dtypes;          // buffers: bit 1 << DType set when allowed
   absl::string_view shape;  // buffers: for the documentation
   absl::string_view doc;    // immediates
   // Enums: the names of the values 0, 1, ..., as in assembly.
   absl::Span<const absl::string_view> values;
-  // The bits that assembly puts where the operand is left out. Without one
-  // (buffers that are not optional, most immediates) it must be given.
-  bool has_default;
-  uint32_t default_bits;
-  // Buffers: only some elements of the region are read, perhaps none.
-  bool reads_some = false;
 };
 
 struct OpcodeInfo {
