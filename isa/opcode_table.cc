@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <limits>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
 namespace mkvm::isa {
 namespace {
 
@@ -223,6 +226,20 @@ void AppendBrokenRequirements(const Program& program,
   }
 #include "isa/opcodes.def"
   }
+}
+
+std::string LabelAndOpcode(const Program& program, uint32_t worker, uint32_t pc,
+                           uint32_t opcode) {
+  const OpcodeInfo* info = FindOpcode(static_cast<uint16_t>(opcode));
+  const std::string name = info != nullptr
+                               ? std::string(info->name)
+                               : absl::StrFormat("opcode %#x", opcode);
+  // Faults may come from a device gone wrong: check every index.
+  if (worker < program.labels.size() && pc < program.labels[worker].size() &&
+      !program.labels[worker][pc].empty()) {
+    return absl::StrCat(program.labels[worker][pc], ", ", name);
+  }
+  return name;
 }
 
 }  // namespace mkvm::isa

@@ -4,6 +4,7 @@
 #define MKVM_ISA_OPCODE_TABLE_H_
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -66,6 +67,10 @@ void AppendAccesses(const Program& program, const Instruction& instruction,
 void AppendBrokenRequirements(const Program& program,
                               const Instruction& instruction,
                               std::vector<absl::string_view>& messages);
+
+// "L03.qkv[17], gemv": label and opcode, the label left out if there is none.
+std::string LabelAndOpcode(const Program& program, uint32_t worker, uint32_t pc,
+                           uint32_t opcode);
 
 }  // namespace mkvm::isa
 

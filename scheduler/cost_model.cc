@@ -3,21 +3,10 @@
 #include <algorithm>
 #include <optional>
 
+#include "isa/traffic.h"
+
 namespace mkvm::scheduler {
 namespace {
-
-uint64_t RoundUp(uint64_t value, uint64_t unit) {
-  return (value + unit - 1) / unit * unit;
-}
-
-// Bytes of `rows` rows of a weight as it is stored.
-uint64_t MatrixBytes(const isa::Buffer& w, uint64_t rows, uint64_t k) {
-  if (w.layout == isa::Layout::kPanels) {
-    rows = RoundUp(rows, isa::kPanelRows);
-    k = RoundUp(k, isa::kPanelTileColumns);
-  }
-  return rows * k * isa::SizeOf(w.dtype);
-}
 
 struct Place {
   uint32_t worker;
@@ -149,32 +138,6 @@ class Stream {
 
 }  // namespace
 
-uint64_t StreamedBytes(const std::vector<isa::Buffer>& buffers,
-                       const isa::Instruction& instruction) {
-  if (instruction.opcode == static_cast<uint16_t>(isa::Opcode::kGemv)) {
-    const auto op = isa::DecodeOperands<isa::GemvOperands>(instruction);
-    uint64_t bytes = MatrixBytes(buffers[op.w], op.rows, op.k);
-    if (op.w2 != isa::kNoBuffer) {
-      bytes += MatrixBytes(buffers[op.w2], op.rows, op.k);
-    }
-    return bytes;
-  }
-  return 0;
-}
-
-uint64_t KvBytes(const isa::Instruction& instruction, uint64_t position) {
-  if (instruction.opcode != static_cast<uint16_t>(isa::Opcode::kAttention)) {
-    return 0;
-  }
-  const auto op = isa::DecodeOperands<isa::AttentionOperands>(instruction);
-  // Block b belongs to split b % splits; the last may be partly filled.
-  const uint64_t filled = (position + 1) / op.block;
-  uint64_t positions =
-      (filled / op.splits + (op.split < filled % op.splits ? 1 : 0)) * op.block;
-  if (filled % op.splits == op.split) positions += (position + 1) % op.block;
-  return positions * 2 * op.head_dim * isa::SizeOf(isa::DType::kBf16);
-}
-
 CriticalPath LongestPath(const isa::Program& program, const Target& target) {
   const auto order = TopologicalOrder(program);
   if (!order.has_value()) return {};
@@ -195,8 +158,8 @@ CriticalPath LongestPath(const isa::Program& program, const Target& target) {
       counters[instruction.waits[i].counter].See(place.worker, target.hop_us,
                                                  reached.us, reached.length);
     }
-    const uint64_t bytes =
-        StreamedBytes(program.buffers, instruction) + KvBytes(instruction, 0);
+    const uint64_t bytes = isa::StreamedBytes(program.buffers, instruction) +
+                           isa::KvBytes(instruction, 0);
     reached.us += target.instruction_us + bytes / rate;
     ++reached.length;
     if (instruction.signal != isa::kNoCounter) {
@@ -233,8 +196,8 @@ double PredictPassUs(const isa::Program& program, const Target& target,
         counters[instruction.waits[i].counter].See(place.worker, target.hop_us,
                                                    ready, chain);
       }
-      const uint64_t bytes = StreamedBytes(program.buffers, instruction) +
-                             KvBytes(instruction, position);
+      const uint64_t bytes = isa::StreamedBytes(program.buffers, instruction) +
+                             isa::KvBytes(instruction, position);
       done[place.worker] =
           streams[place.worker].Finish(ready, bytes, target.instruction_us);
       if (instruction.signal != isa::kNoCounter) {

@@ -10,15 +10,6 @@
 
 namespace mkvm::scheduler {
 
-// Bytes of weights that the instruction streams: the rows of a gemv, with the
-// padding of panels. Vectors (norms, RoPE, a row of the embedding) are a few
-// kilobytes that stay in cache: not counted.
-uint64_t StreamedBytes(const std::vector<isa::Buffer>& buffers,
-                       const isa::Instruction& instruction);
-
-// Bytes of KV cache that the instruction reads in the pass at `position`.
-uint64_t KvBytes(const isa::Instruction& instruction, uint64_t position);
-
 struct CriticalPath {
   uint32_t instructions = 0;
   double us = 0;

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "isa/opcode_table.h"
+#include "isa/traffic.h"
 #include "nlohmann/json.hpp"
 
 namespace mkvm::scheduler {
@@ -33,7 +34,7 @@ uint64_t TotalKvBytes(const isa::Program& program, uint64_t position) {
   uint64_t bytes = 0;
   for (const std::vector<isa::Instruction>& queue : program.queues) {
     for (const isa::Instruction& instruction : queue) {
-      bytes += KvBytes(instruction, position);
+      bytes += isa::KvBytes(instruction, position);
     }
   }
   return bytes;
@@ -56,7 +57,7 @@ void CountInstructions(const isa::Program& program, ProgramInfo& info) {
           (instruction.flags & isa::kFlagRelease)) {
         ++info.releases;
       }
-      worker_bytes += StreamedBytes(program.buffers, instruction);
+      worker_bytes += isa::StreamedBytes(program.buffers, instruction);
     }
     worker_sum += worker_bytes;
     info.max_worker_bytes = std::max(info.max_worker_bytes, worker_bytes);

@@ -1,4 +1,5 @@
 #include "scheduler/lower.h"
+#include "isa/traffic.h"
 
 #include <algorithm>
 #include <type_traits>
@@ -6,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "scheduler/cost_model.h"
 
 namespace mkvm::scheduler {
 namespace {
@@ -162,7 +162,7 @@ Tile MakeTile(const Graph& graph, uint32_t op_index, size_t number,
     tile.label = absl::StrCat(op.name, ".h", a->kv_head, "[", a->split, "]");
   }
   tile.instruction = EncodePart(part);
-  tile.streamed_bytes = StreamedBytes(graph.tensors, tile.instruction);
+  tile.streamed_bytes = isa::StreamedBytes(graph.tensors, tile.instruction);
   return tile;
 }
 

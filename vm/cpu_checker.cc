@@ -158,7 +158,7 @@ std::string CheckedRun::Describe(const Actor& actor, bool with_pass) const {
   const uint32_t pc = static_cast<uint32_t>((actor.step - 1) % queue.size());
   std::string text = absl::StrFormat(
       "worker %d pc %d (%s)", actor.worker, pc,
-      LabelAndOpcode(program_, actor.worker, pc, queue[pc].opcode));
+      isa::LabelAndOpcode(program_, actor.worker, pc, queue[pc].opcode));
   if (with_pass) absl::StrAppend(&text, " in pass ", PassOf(actor));
   return text;
 }
@@ -211,8 +211,9 @@ absl::Status CheckedRun::JoinWaits(uint32_t w) {
           "with %d of the %d signals of pass %d, the others being of later "
           "passes",
           counter.name, w, place.pc,
-          LabelAndOpcode(program_, w, place.pc, instruction.opcode), place.pass,
-          counters_[wait.counter].total(), signals, counter.producers, pass));
+          isa::LabelAndOpcode(program_, w, place.pc, instruction.opcode),
+          place.pass, counters_[wait.counter].total(), signals,
+          counter.producers, pass));
     }
     // A counter without producers orders nothing.
     if (tally != nullptr) Join(tally->clock, clocks_[w]);

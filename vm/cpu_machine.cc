@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "vm/check_program.h"
+#include "isa/check_program.h"
 #include "vm/cpu_checker.h"
 #include "vm/host_memory.h"
 #include "vm/parallel_run.h"
@@ -94,7 +94,7 @@ class CpuMachine : public Machine {
 
 absl::StatusOr<std::unique_ptr<Machine>> CreateCpuMachine(
     isa::Program program, const CpuMachineOptions& options) {
-  absl::Status status = CheckRunnable(program);
+  absl::Status status = isa::CheckRunnable(program);
   if (!status.ok()) return status;
   auto machine = std::make_unique<CpuMachine>(std::move(program), options);
   status = machine->Allocate();

@@ -25,7 +25,7 @@ std::string BufferName(const isa::Program& program, uint32_t id) {
 
 absl::Status FaultStatus(const isa::Program& program, const Fault& fault) {
   const std::string where =
-      LabelAndOpcode(program, fault.worker, fault.pc, fault.opcode);
+      isa::LabelAndOpcode(program, fault.worker, fault.pc, fault.opcode);
   const std::string waits =
       absl::StrFormat("worker %d waits in pass %d at pc %d (%s) for ",
                       fault.worker, fault.pass, fault.pc, where);

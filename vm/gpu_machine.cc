@@ -9,9 +9,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "isa/check_program.h"
 #include "isa/opcode_table.h"
 #include "vm/bind.h"
-#include "vm/check_program.h"
 #include "vm/cuda_memory.h"
 #include "vm/fault_status.h"
 #include "vm/gpu_memory.h"
@@ -137,7 +137,7 @@ absl::Status GpuMachine::UploadCode() {
 }
 
 absl::Status GpuMachine::Init() {
-  absl::Status status = CheckRunnable(program_);
+  absl::Status status = isa::CheckRunnable(program_);
   if (status.ok()) status = CheckOps();
   if (!status.ok()) return status;
   num_stages_ = std::min(program_.target.stages,

@@ -15,7 +15,7 @@ namespace mkvm::vm {
 // DeadlineExceeded as FaultStatus when no instruction completed for
 // options.watchdog_seconds although none was running; an op's own error, with
 // its place. REQUIRES: threads >= 1, 1 <= options.max_passes < 2^31,
-// CheckRunnable(program) is OK, every buffer has memory.
+// isa::CheckRunnable(program) is OK, every buffer has memory.
 absl::StatusOr<LaunchEnd> RunParallel(const isa::Program& program,
                                       absl::Span<const ops::HostBuffer> buffers,
                                       const RunOptions& options, int threads);

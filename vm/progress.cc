@@ -79,28 +79,15 @@ std::vector<Fault> StuckWorkers(const isa::Program& program,
   return causes;
 }
 
-std::string LabelAndOpcode(const isa::Program& program, uint32_t worker,
-                           uint32_t pc, uint32_t opcode) {
-  const isa::OpcodeInfo* info = isa::FindOpcode(static_cast<uint16_t>(opcode));
-  const std::string name = info != nullptr
-                               ? std::string(info->name)
-                               : absl::StrFormat("opcode %#x", opcode);
-  // Faults may come from a device gone wrong: check every index.
-  if (worker < program.labels.size() && pc < program.labels[worker].size() &&
-      !program.labels[worker][pc].empty()) {
-    return absl::StrCat(program.labels[worker][pc], ", ", name);
-  }
-  return name;
-}
-
 absl::Status AtPlace(const isa::Program& program, uint32_t worker,
                      const WorkerPlace& place, const absl::Status& status) {
   const uint32_t opcode = program.queues[worker][place.pc].opcode;
   return absl::Status(
       status.code(),
-      absl::StrFormat(
-          "worker %d, pass %d, pc %d (%s): %s", worker, place.pass, place.pc,
-          LabelAndOpcode(program, worker, place.pc, opcode), status.message()));
+      absl::StrFormat("worker %d, pass %d, pc %d (%s): %s", worker, place.pass,
+                      place.pc,
+                      isa::LabelAndOpcode(program, worker, place.pc, opcode),
+                      status.message()));
 }
 
 }  // namespace mkvm::vm

@@ -57,10 +57,6 @@ std::vector<Fault> StuckWorkers(const isa::Program& program,
                                 absl::Span<const WorkerPlace> places,
                                 absl::Span<const uint64_t> counts);
 
-// "L03.qkv[17], gemv": label and opcode, the label left out if there is none.
-std::string LabelAndOpcode(const isa::Program& program, uint32_t worker,
-                           uint32_t pc, uint32_t opcode);
-
 // The error of an op with its place: "worker 3, pass 0, pc 17 (L03.qkv[17],
 // gemv): what". REQUIRES: !status.ok().
 absl::Status AtPlace(const isa::Program& program, uint32_t worker,

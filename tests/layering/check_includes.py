@@ -14,23 +14,27 @@ import sys
 EDGES = {
     "isa": {"isa"},
     "ops": {"ops", "isa"},
-    "vm": {"vm", "ops", "isa"},
+    "trace": {"trace", "isa"},
+    "vm": {"vm", "ops", "isa", "trace"},
     "model": {"model"},
-    "scheduler": {"scheduler", "isa", "model"},
-    "cli": {"cli", "isa", "ops", "vm", "model", "scheduler"},
-    "bench": {"bench", "isa", "ops", "vm", "model", "scheduler", "cli"},
-    "tests": {"tests", "isa", "ops", "vm", "model", "scheduler", "cli"},
+    "scheduler": {"scheduler", "isa", "model", "trace"},
+    "cli": {"cli", "isa", "ops", "trace", "vm", "model", "scheduler"},
+    "bench": {"bench", "isa", "ops", "trace", "vm", "model", "scheduler",
+              "cli"},
+    "tests": {"tests", "isa", "ops", "trace", "vm", "model", "scheduler",
+              "cli"},
 }
 # Libraries that a folder may not use although others may.
 LIBRARIES = {
     "absl/": set(EDGES),
-    "nlohmann/": {"model", "scheduler", "cli", "bench", "tests"},
+    "nlohmann/": {"trace", "model", "scheduler", "cli", "bench", "tests"},
     "gtest/": {"tests"},
     "gmock/": {"tests"},
 }
 # The instruction set is for hosts without CUDA too.
 FORBIDDEN_SYSTEM = {
     "isa": re.compile(r"cuda|nv_"),
+    "trace": re.compile(r"cuda|nv_"),
     "model": re.compile(r"cuda|nv_"),
     "scheduler": re.compile(r"cuda|nv_"),
     "cli": re.compile(r"cuda|nv_"),

@@ -1,6 +1,6 @@
 #include "scheduler/cost_model.h"
 
-#include "scheduler/info.h"
+#include "isa/traffic.h"
 #include "tests/scheduler/testing.h"
 
 namespace mkvm::scheduler {
@@ -36,7 +36,7 @@ TEST(CostModelTest, SplitsShareThePositions) {
   const uint64_t positions[] = {1, 4, 5, 12, 13, 22};
   for (int p = 0; p < 6; ++p) {
     for (op.split = 0; op.split < 3; ++op.split) {
-      EXPECT_EQ(KvBytes(isa::Encode(op), positions[p] - 1),
+      EXPECT_EQ(isa::KvBytes(isa::Encode(op), positions[p] - 1),
                 want[p][op.split] * entry)
           << positions[p] << " positions, split " << op.split;
     }
@@ -53,11 +53,11 @@ TEST(CostModelTest, PanelsCountTheirPadding) {
   op.w = 0;
   op.rows = 11;
   op.k = 40;
-  EXPECT_EQ(StreamedBytes(buffers, isa::Encode(op)), 16u * 64 * 2);
+  EXPECT_EQ(isa::StreamedBytes(buffers, isa::Encode(op)), 16u * 64 * 2);
   buffers[0].layout = isa::Layout::kRows;
-  EXPECT_EQ(StreamedBytes(buffers, isa::Encode(op)), 11u * 40 * 2);
+  EXPECT_EQ(isa::StreamedBytes(buffers, isa::Encode(op)), 11u * 40 * 2);
   op.w2 = 0;
-  EXPECT_EQ(StreamedBytes(buffers, isa::Encode(op)), 2u * 11 * 40 * 2);
+  EXPECT_EQ(isa::StreamedBytes(buffers, isa::Encode(op)), 2u * 11 * 40 * 2);
 }
 
 // Two instructions on two workers, one waiting for the other: worked by hand.

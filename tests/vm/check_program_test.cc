@@ -1,4 +1,4 @@
-#include "vm/check_program.h"
+#include "isa/check_program.h"
 
 #include <gtest/gtest.h>
 
@@ -12,9 +12,9 @@ namespace {
 // The message for a counting program of two workers after `spoil`.
 std::string Spoilt(const std::function<void(isa::Program&)>& spoil) {
   isa::Program program = CountingProgram(2);
-  EXPECT_TRUE(CheckRunnable(program).ok()) << CheckRunnable(program);
+  EXPECT_TRUE(isa::CheckRunnable(program).ok()) << isa::CheckRunnable(program);
   spoil(program);
-  const absl::Status status = CheckRunnable(program);
+  const absl::Status status = isa::CheckRunnable(program);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(CreateCpuMachine(program).status(), status);
   return std::string(status.message());

@@ -1,4 +1,4 @@
-#include "vm/check_program.h"
+#include "isa/check_program.h"
 
 #include <string>
 #include <vector>
@@ -6,22 +6,16 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "isa/opcode_table.h"
-#include "vm/progress.h"
 
-namespace mkvm::vm {
+namespace mkvm::isa {
 namespace {
-
-using isa::AccessKind;
-using isa::BufferKind;
-using isa::Instruction;
-using isa::Program;
 
 // What is wrong, or "".
 std::string CheckCounters(const Program& program,
                           const Instruction& instruction) {
-  if (instruction.num_waits > isa::kMaxWaits) {
+  if (instruction.num_waits > kMaxWaits) {
     return absl::StrCat("has ", instruction.num_waits, " waits, at most ",
-                        isa::kMaxWaits, " fit");
+                        kMaxWaits, " fit");
   }
   for (int i = 0; i < instruction.num_waits; ++i) {
     if (instruction.waits[i].counter >= program.counters.size()) {
@@ -29,7 +23,7 @@ std::string CheckCounters(const Program& program,
                           ", which doesn't exist");
     }
   }
-  if (instruction.signal != isa::kNoCounter &&
+  if (instruction.signal != kNoCounter &&
       instruction.signal >= program.counters.size()) {
     return absl::StrCat("signals counter #", instruction.signal,
                         ", which doesn't exist");
@@ -39,47 +33,45 @@ std::string CheckCounters(const Program& program,
 
 std::string CheckOperands(const Program& program,
                           const Instruction& instruction,
-                          const isa::OpcodeInfo& info) {
+                          const OpcodeInfo& info) {
   for (size_t i = 0; i < info.operands.size(); ++i) {
-    const isa::OperandInfo& operand = info.operands[i];
+    const OperandInfo& operand = info.operands[i];
     const uint32_t id = instruction.operands[i];
-    if (operand.kind == isa::OperandKind::kEnum &&
-        id >= operand.values.size()) {
+    if (operand.kind == OperandKind::kEnum && id >= operand.values.size()) {
       return absl::StrFormat("operand %s is %d, which has no name",
                              operand.name, id);
     }
-    if (operand.kind != isa::OperandKind::kBuffer) continue;
-    if (id == isa::kNoBuffer && operand.optional) continue;
+    if (operand.kind != OperandKind::kBuffer) continue;
+    if (id == kNoBuffer && operand.optional) continue;
     if (id >= program.buffers.size()) {
       return absl::StrFormat("operand %s is buffer #%d, which doesn't exist",
                              operand.name, id);
     }
-    const isa::Buffer& buffer = program.buffers[id];
+    const Buffer& buffer = program.buffers[id];
     if ((operand.dtypes >> static_cast<int>(buffer.dtype) & 1) == 0) {
       return absl::StrFormat("operand %s can't be %s, which is %s",
-                             operand.name, buffer.name,
-                             isa::Name(buffer.dtype));
+                             operand.name, buffer.name, Name(buffer.dtype));
     }
     const bool writes = operand.access == AccessKind::kWrite ||
                         operand.access == AccessKind::kUpdate;
     if (writes && (buffer.kind == BufferKind::kWeight ||
                    buffer.kind == BufferKind::kInput)) {
       return absl::StrFormat("operand %s writes %s %s", operand.name,
-                             isa::Name(buffer.kind), buffer.name);
+                             Name(buffer.kind), buffer.name);
     }
   }
   std::vector<absl::string_view> broken;
-  isa::AppendBrokenRequirements(program, instruction, broken);
+  AppendBrokenRequirements(program, instruction, broken);
   return broken.empty() ? "" : std::string(broken.front());
 }
 
 std::string CheckBounds(const Program& program,
                         const Instruction& instruction) {
-  std::vector<isa::Access> accesses;
-  isa::AppendAccesses(program, instruction, accesses);
-  for (const isa::Access& access : accesses) {
-    const isa::Buffer& buffer = program.buffers[access.buffer];
-    const uint64_t elements = isa::NumElements(buffer);
+  std::vector<Access> accesses;
+  AppendAccesses(program, instruction, accesses);
+  for (const Access& access : accesses) {
+    const Buffer& buffer = program.buffers[access.buffer];
+    const uint64_t elements = NumElements(buffer);
     if (access.begin <= elements && access.count <= elements - access.begin) {
       continue;
     }
@@ -91,7 +83,7 @@ std::string CheckBounds(const Program& program,
 
 std::string CheckInstruction(const Program& program,
                              const Instruction& instruction) {
-  const isa::OpcodeInfo* info = isa::FindOpcode(instruction.opcode);
+  const OpcodeInfo* info = FindOpcode(instruction.opcode);
   if (info == nullptr) return "unknown opcode";
   std::string wrong = CheckCounters(program, instruction);
   if (wrong.empty()) wrong = CheckOperands(program, instruction, *info);
@@ -108,7 +100,7 @@ absl::Status CheckRunnable(const Program& program) {
   for (uint32_t w = 0; w < program.num_workers(); ++w) {
     const std::vector<Instruction>& queue = program.queues[w];
     if (queue.empty() ||
-        queue.back().opcode != static_cast<uint16_t>(isa::Opcode::kHalt)) {
+        queue.back().opcode != static_cast<uint16_t>(Opcode::kHalt)) {
       return absl::InvalidArgumentError(
           absl::StrFormat("the queue of worker %d doesn't end with halt", w));
     }
@@ -123,4 +115,4 @@ absl::Status CheckRunnable(const Program& program) {
   return absl::OkStatus();
 }
 
-}  // namespace mkvm::vm
+}  // namespace mkvm::isa
