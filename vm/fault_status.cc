@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "isa/opcode_table.h"
 #include "vm/progress.h"
 
 namespace mkvm::vm {

@@ -1,6 +1,7 @@
 #include "scheduler/cost_model.h"
 
 #include "isa/traffic.h"
+#include "scheduler/info.h"
 #include "tests/scheduler/testing.h"
 
 namespace mkvm::scheduler {
