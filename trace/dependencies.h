@@ -90,6 +90,8 @@ class Dependencies {
  private:
   class Builder;
 
+  void FindPropagation();
+
   const Trace& trace_;
   // Tagged edges were polled: the machine recorded polls at all.
   bool polls_ = false;
@@ -122,6 +124,21 @@ class Phases {
   std::vector<uint32_t> kind_, phase_;
   std::vector<std::string> kinds_, phases_;
 };
+
+// One recorded pass: one token.
+struct PassSpan {
+  uint32_t pass = 0;
+  EventIndex last = kNoEvent;  // the event with the latest `done`
+  // From the end of the pass before, or the first visit where that is not
+  // recorded, to its own latest `done`.
+  Nanos begin = 0, end = 0;
+  bool follows = false;  // the pass before is recorded
+};
+// Ascending by pass.
+std::vector<PassSpan> PassSpans(const Trace& trace);
+// The passes that stand for the others: those that follow a recorded one, or
+// all of them when there is no such pass.
+std::vector<PassSpan> TypicalPasses(const std::vector<PassSpan>& passes);
 
 // Where the time of one visit went, nanoseconds; none is negative. Together
 // from the previous event's `signaled` (from `visited` without one) to this

@@ -1,0 +1,285 @@
+#include "trace/dependencies.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "isa/opcode_table.h"
+
+namespace mkvm::trace {
+namespace {
+
+using isa::Access;
+using isa::AccessKind;
+
+bool Reads(const Access& access) {
+  return access.kind == AccessKind::kRead || access.kind == AccessKind::kUpdate;
+}
+
+bool Writes(const Access& access) {
+  return access.kind == AccessKind::kWrite ||
+         access.kind == AccessKind::kUpdate;
+}
+
+}  // namespace
+
+// The sets of producers, found once per program: waiters that read the same
+// regions share one, so that nothing below is done per waiter and producer.
+class Dependencies::Builder {
+ public:
+  explicit Builder(Dependencies& out)
+      : out_(out), program_(out.trace_.program) {}
+
+  void Run() {
+    FindWriters();
+    for (uint32_t w = 0; w < program_.num_workers(); ++w) {
+      instruction_begin_.push_back(static_cast<uint32_t>(set_of_.size()));
+      for (const isa::Instruction& i : program_.queues[w]) AddSets(i);
+    }
+    MakeJoins();
+  }
+
+ private:
+  // Elements [begin, end) written by one of a counter's producers.
+  struct Range {
+    uint64_t begin, end;
+    ProducerPlace producer;
+  };
+  struct Signallers {
+    std::vector<ProducerPlace> places;
+    absl::flat_hash_map<uint32_t, std::vector<Range>> writes;  // by buffer
+  };
+  // Counter, then the regions read: buffer, begin, count, ...
+  using SetKey = std::vector<uint64_t>;
+
+  void FindWriters() {
+    signallers_.resize(program_.counters.size());
+    for (uint32_t w = 0; w < program_.num_workers(); ++w) {
+      const std::vector<isa::Instruction>& queue = program_.queues[w];
+      for (uint32_t pc = 0; pc < queue.size(); ++pc) {
+        if (queue[pc].signal == isa::kNoCounter) continue;
+        Signallers& signallers = signallers_[queue[pc].signal];
+        signallers.places.push_back({w, pc});
+        accesses_.clear();
+        isa::AppendAccesses(program_, queue[pc], accesses_);
+        for (const Access& a : accesses_) {
+          if (!Writes(a)) continue;
+          signallers.writes[a.buffer].push_back(
+              {a.begin, a.begin + a.count, {w, pc}});
+        }
+      }
+    }
+  }
+
+  void AddSets(const isa::Instruction& instruction) {
+    accesses_.clear();
+    isa::AppendAccesses(program_, instruction, accesses_);
+    std::array<uint32_t, isa::kMaxWaits> sets = {};
+    for (int i = 0; i < instruction.num_waits; ++i) {
+      sets[i] = SetFor(instruction.waits[i].counter);
+    }
+    set_of_.push_back(sets);
+  }
+
+  // The set of `counter` for the reader whose accesses are in accesses_.
+  uint32_t SetFor(uint32_t counter) {
+    const Signallers& signallers = signallers_[counter];
+    SetKey key = {counter};
+    for (const Access& a : accesses_) {
+      if (Reads(a) && signallers.writes.contains(a.buffer)) {
+        key.insert(key.end(), {a.buffer, a.begin, a.count});
+      }
+    }
+    const uint32_t fresh = static_cast<uint32_t>(out_.set_begin_.size() - 1);
+    const auto [it, inserted] = sets_.try_emplace(std::move(key), fresh);
+    if (inserted) AppendSet(signallers, it->first);
+    return it->second;
+  }
+
+  void AppendSet(const Signallers& signallers, const SetKey& key) {
+    std::vector<ProducerPlace> places;
+    for (size_t i = 1; i < key.size(); i += 3) {
+      const uint64_t begin = key[i + 1];
+      const uint64_t end = begin + key[i + 2];
+      for (const Range& r :
+           signallers.writes.at(static_cast<uint32_t>(key[i]))) {
+        if (r.begin < end && begin < r.end) places.push_back(r.producer);
+      }
+    }
+    const auto order = [](const ProducerPlace& a, const ProducerPlace& b) {
+      return std::tie(a.worker, a.pc) < std::tie(b.worker, b.pc);
+    };
+    std::sort(places.begin(), places.end(), order);
+    const auto same = [](const ProducerPlace& a, const ProducerPlace& b) {
+      return a.worker == b.worker && a.pc == b.pc;
+    };
+    places.erase(std::unique(places.begin(), places.end(), same), places.end());
+    if (places.empty()) places = signallers.places;
+    out_.producers_.insert(out_.producers_.end(), places.begin(), places.end());
+    out_.set_begin_.push_back(static_cast<uint32_t>(out_.producers_.size()));
+  }
+
+  void MakeJoins() {
+    const std::vector<Event>& events = out_.trace_.events;
+    out_.joins_of_.resize(events.size());
+    for (size_t e = 0; e < events.size(); ++e) {
+      const Event& event = events[e];
+      const isa::Instruction& instruction =
+          program_.queues[event.worker][event.pc];
+      const auto& sets = set_of_[instruction_begin_[event.worker] + event.pc];
+      out_.joins_of_[e].fill(kNoJoin);
+      for (int i = 0; i < instruction.num_waits; ++i) {
+        const uint32_t lag = instruction.WaitIsLagged(i) ? 1 : 0;
+        if (event.pass < lag) continue;
+        const Transport transport = out_.polls_ && instruction.WaitIsTagged(i)
+                                        ? Transport::kTagged
+                                        : Transport::kCounter;
+        out_.joins_of_[e][i] = JoinFor(sets[i], event.pass - lag, transport);
+      }
+    }
+  }
+
+  uint32_t JoinFor(uint32_t set, uint32_t pass, Transport transport) {
+    const uint32_t fresh = static_cast<uint32_t>(out_.joins_.size());
+    const auto [it, inserted] =
+        joins_.try_emplace(std::make_tuple(set, pass, transport), fresh);
+    if (!inserted) return it->second;
+    Join join = {.set = set, .pass = pass, .transport = transport};
+    Nanos latest = 0;
+    for (const ProducerPlace& place : out_.Producers(set)) {
+      const EventIndex producer = out_.Find(place.worker, pass, place.pc);
+      if (producer == kNoEvent) continue;
+      const Nanos publish = out_.Publish(producer, transport);
+      if (join.last == kNoEvent || publish > latest) {
+        join.last = producer;
+        latest = publish;
+      }
+    }
+    out_.joins_.push_back(join);
+    return fresh;
+  }
+
+  Dependencies& out_;
+  const isa::Program& program_;
+  std::vector<Signallers> signallers_;  // by counter
+  std::vector<uint32_t> instruction_begin_;
+  std::vector<std::array<uint32_t, isa::kMaxWaits>> set_of_;
+  absl::flat_hash_map<SetKey, uint32_t> sets_;
+  absl::flat_hash_map<std::tuple<uint32_t, uint32_t, Transport>, uint32_t>
+      joins_;
+  std::vector<Access> accesses_;
+};
+
+Dependencies::Dependencies(const Trace& trace) : trace_(trace) {
+  const std::vector<Event>& events = trace.events;
+  polls_ = std::any_of(events.begin(), events.end(),
+                       [](const Event& e) { return e.poll_begin != kNever; });
+  worker_begin_.assign(trace.program.num_workers() + 1, 0);
+  for (const Event& e : events) ++worker_begin_[e.worker + 1];
+  for (size_t w = 1; w < worker_begin_.size(); ++w) {
+    worker_begin_[w] += worker_begin_[w - 1];
+  }
+  Builder(*this).Run();
+  FindPropagation();
+}
+
+void Dependencies::FindPropagation() {
+  std::array<Nanos, kNumTransports> least;
+  least.fill(std::numeric_limits<Nanos>::max());
+  for (EventIndex e = 0; e < trace_.events.size(); ++e) {
+    for (int i = 0; i < NumWaits(e); ++i) {
+      const Edge edge = EdgeOf(e, i);
+      if (edge.producer == kNoEvent ||
+          trace_.events[edge.producer].worker == trace_.events[e].worker) {
+        continue;
+      }
+      Nanos& smallest = least[static_cast<size_t>(edge.transport)];
+      smallest = std::min(smallest, Detected(e, edge.transport) - edge.publish);
+    }
+  }
+  for (size_t t = 0; t < kNumTransports; ++t) {
+    const bool any = least[t] != std::numeric_limits<Nanos>::max();
+    propagation_[t] = any ? std::max<Nanos>(least[t], 0) : 0;
+  }
+}
+
+EventIndex Dependencies::Find(uint32_t worker, uint32_t pass,
+                              uint32_t pc) const {
+  const uint32_t begin = worker_begin_[worker];
+  const uint32_t end = worker_begin_[worker + 1];
+  if (begin == end) return kNoEvent;
+  const std::vector<Event>& events = trace_.events;
+  // Without gaps the place says the index.
+  const uint64_t length = trace_.program.queues[worker].size();
+  const uint64_t step = pass * length + pc;
+  const uint64_t first = events[begin].pass * length + events[begin].pc;
+  if (step < first) return kNoEvent;
+  const auto matches = [&](uint64_t index) {
+    return events[index].pass == pass && events[index].pc == pc;
+  };
+  const uint64_t guess = begin + (step - first);
+  if (guess < end && matches(guess)) return static_cast<EventIndex>(guess);
+  const auto it = std::lower_bound(
+      events.begin() + begin, events.begin() + end, std::make_pair(pass, pc),
+      [](const Event& e, const std::pair<uint32_t, uint32_t>& place) {
+        return std::make_pair(e.pass, e.pc) < place;
+      });
+  const auto index = static_cast<EventIndex>(it - events.begin());
+  return index < end && matches(index) ? index : kNoEvent;
+}
+
+EventIndex Dependencies::Previous(EventIndex event) const {
+  const Event& e = trace_.events[event];
+  if (event == worker_begin_[e.worker]) return kNoEvent;
+  const Event& before = trace_.events[event - 1];
+  const bool next_in_pass = before.pass == e.pass && before.pc + 1 == e.pc;
+  const bool over_the_end =
+      before.pass + 1 == e.pass && e.pc == 0 &&
+      before.pc + 1 == trace_.program.queues[e.worker].size();
+  return next_in_pass || over_the_end ? event - 1 : kNoEvent;
+}
+
+int Dependencies::NumWaits(EventIndex event) const {
+  const Event& e = trace_.events[event];
+  return trace_.program.queues[e.worker][e.pc].num_waits;
+}
+
+Edge Dependencies::EdgeOf(EventIndex event, int wait) const {
+  Edge edge = {.wait = static_cast<int8_t>(wait)};
+  const uint32_t join_index = joins_of_[event][wait];
+  if (join_index == kNoJoin) return edge;
+  const Join& join = joins_[join_index];
+  edge.transport = join.transport;
+  edge.producer = join.last;
+  if (join.last != kNoEvent) edge.publish = Publish(join.last, join.transport);
+  return edge;
+}
+
+Edge Dependencies::LastEdge(EventIndex event) const {
+  Edge last;
+  for (int i = 0; i < NumWaits(event); ++i) {
+    const Edge edge = EdgeOf(event, i);
+    if (edge.producer == kNoEvent) continue;
+    if (last.producer == kNoEvent || edge.publish > last.publish) last = edge;
+  }
+  return last;
+}
+
+Nanos Dependencies::Publish(EventIndex producer, Transport transport) const {
+  const Event& e = trace_.events[producer];
+  return transport == Transport::kTagged ? e.done : e.signaled;
+}
+
+Nanos Dependencies::Detected(EventIndex event, Transport transport) const {
+  const Event& e = trace_.events[event];
+  const Nanos time = transport == Transport::kTagged ? e.poll_begin : e.waited;
+  return time != kNever ? time : ReadyTime(e);
+}
+
+absl::Span<const ProducerPlace> Dependencies::Producers(uint32_t set) const {
+  return absl::MakeConstSpan(producers_)
+      .subspan(set_begin_[set], set_begin_[set + 1] - set_begin_[set]);
+}
+
+}  // namespace mkvm::trace
