@@ -1,0 +1,250 @@
+// Everything around the canvas: summary, legend, tooltip, pinned details.
+
+const byId = (id) => document.getElementById(id);
+// An element with text or children; text never becomes markup.
+function element(tag, className, ...children) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  made.append(...children);
+  return made;
+}
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted.length === 0 ? NaN : sorted[sorted.length >> 1];
+}
+function plural(count, noun) {
+  return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+function fillSummary() {
+  byId('title').append(about.program || 'trace', ' ',
+      element('small', '', about.measured ? 'measured' : 'predicted'));
+  const add = (name, value) => {
+    if (value === '') return;
+    byId('summary').append(element('div', '', element('dt', '', name),
+                                   element('dd', '', value)));
+  };
+  // A first pass that was not recorded from its beginning says little.
+  const whole = tokens.length > 1 ? tokens.slice(1) : tokens;
+  const ns = median(whole.map((token) => token.end - token.begin));
+  if (ns > 0) {
+    add('token', `${us(ns, 1)} us`);
+    add('rate', `${(1e9 / ns).toFixed(0)} tokens/s`);
+  }
+  let bytes = 0;
+  for (let e = 0; e < numEvents; ++e) bytes += events.bytes[e];
+  if (bytes > 0) {
+    add('read', `${(bytes / (span.end - span.begin)).toFixed(0)} GB/s` +
+        (about.stream_gb_per_s > 0 ?
+             ` of ${about.stream_gb_per_s.toFixed(0)}` : ''));
+  }
+  add('positions', about.num_passes === 0 ? 'none' :
+      `${about.first_position + about.first_pass} to ` +
+      `${about.first_position + about.first_pass + about.num_passes - 1}`);
+  add('machine', about.machine);
+  add('model', about.model);
+  add('instructions', numEvents.toLocaleString('en'));
+  if (about.skew_ns > 0 || about.resolution_ns > 0) {
+    add('clock', `step ${about.resolution_ns} ns, skew ${about.skew_ns} ns`);
+  }
+  add('command', about.command);
+  const warning = byId('warning');
+  if (numEvents === 0) {
+    warning.textContent = 'The trace holds no events.';
+  } else if (about.dropped > 0) {
+    warning.textContent = `${plural(about.dropped, 'event')} did not fit the ` +
+        'recorder\'s buffer and are missing: record fewer passes.';
+  }
+  warning.hidden = warning.textContent === '';
+}
+
+function fillPasses() {
+  const select = byId('pass');
+  select.append(new Option(`all (${passes.length})`, '-1'));
+  for (const pass of passes) {
+    const {begin, end} = passSpans.get(pass);
+    select.append(new Option(`pass ${pass}, position ` +
+        `${about.first_position + pass}, ${us(end - begin, 1)} us`, pass));
+  }
+}
+
+// Nanoseconds per category of the mode in the passes shown, and in all.
+function timesOf(mode) {
+  const times = new Float64Array(modes[mode].names.length);
+  let visits = 0;
+  for (let e = 0; e < numEvents; ++e) {
+    if (view.pass >= 0 && events.pass[e] !== view.pass) continue;
+    const i = events.instruction[e];
+    visits += endOf(e) - events.begin[e];
+    if (mode !== 'state') {
+      times[categoryOf(mode, i)] += endOf(e) - events.begin[e];
+      continue;
+    }
+    for (let k = 0; k < NUM_PARTS; ++k) {
+      times[stateOfPart[k]] += partEnd(e, k) - partBegin(e, k);
+    }
+  }
+  const {begin, end} = passSpans.get(view.pass) || span;
+  return {times, visits, all: (end - begin) * Math.max(1, numWorkers)};
+}
+function percent(part, whole) {
+  return whole > 0 ? `${(100 * part / whole).toFixed(1)} %` : '';
+}
+
+function fillLegend() {
+  const legend = byId('legend');
+  const mode = modes[view.mode];
+  const {times, visits, all} = timesOf(view.mode);
+  legend.replaceChildren();
+  mode.names.forEach((name, category) => {
+    const swatch = element('i');
+    swatch.style.background = colorOf(view.mode, category);
+    const button = element('button', '', swatch, name, ' ',
+        element('em', '', percent(times[category], all)));
+    button.dataset.name = name;
+    button.title = `Show or hide ${name}; double-click: only ${name}`;
+    button.setAttribute('aria-pressed', String(!mode.hidden.has(category)));
+    button.addEventListener('click', () => {
+      setHidden(view.mode, category, !mode.hidden.has(category));
+    });
+    button.addEventListener('dblclick', () => {
+      mode.names.forEach((_, other) => {
+        setHidden(view.mode, other, other !== category);
+      });
+    });
+    legend.append(button);
+  });
+  const gap = element('i');
+  gap.style.background = 'var(--row)';
+  legend.append(element('span', '', gap, 'between instructions',
+                        element('em', '', percent(all - visits, all))));
+}
+// Without rebuilding: a button that was clicked keeps the focus.
+function setHidden(modeName, category, hidden) {
+  const mode = modes[modeName];
+  if (hidden) mode.hidden.add(category);
+  else mode.hidden.delete(category);
+  if (modeName === view.mode) {
+    byId('legend').children[category].setAttribute('aria-pressed',
+                                                   String(!hidden));
+  }
+  redraw();
+}
+
+function row(...cells) {
+  return element('tr', '', ...cells.map((cell) =>
+      cell instanceof Node ? element('td', '', cell) :
+      typeof cell === 'number' ? element('td', 'number', `${us(cell)} us`) :
+      element('td', '', cell)));
+}
+function partsTable(e) {
+  const table = element('table');
+  for (let k = 0; k < NUM_PARTS; ++k) {
+    const time = partEnd(e, k) - partBegin(e, k);
+    if (time === 0) continue;
+    const swatch = element('i');
+    swatch.style.background = STATE_COLORS[stateOfPart[k]];
+    table.append(row(element('span', '', swatch, raw.part_order[k]), time));
+  }
+  table.append(row('in all', endOf(e) - events.begin[e]));
+  return table;
+}
+// "0.40 us after its visit began"
+function relativeTime(nanos) {
+  return nanos < 0 ? `${us(-nanos)} us before` : `${us(nanos)} us after`;
+}
+
+// `nameOf` makes a producer's name, e.g. as a link.
+function waitsTable(e, nameOf) {
+  const table = element('table');
+  const i = events.instruction[e];
+  const count = instructions.waitBegin[i + 1] - instructions.waitBegin[i];
+  for (let k = 0; k < count; ++k) {
+    const wait = instructions.waitBegin[i] + k;
+    const edge = events.edgeBegin[e] + k;
+    const flags = instructions.waitFlags[wait];
+    const kind = [flags & 1 ? 'tagged' : 'counter'];
+    if (flags & 2) kind.push('of the pass before');
+    if (events.lastWait[e] === k) kind.push('seen last');
+    const producer = events.producer[edge];
+    table.append(row(`waits for ${raw.counters[instructions.waitCounter[wait]]}`,
+        element('span', 'soft', kind.join(', ')),
+        producer === NO_EVENT ? element('span', 'soft', 'not recorded') :
+        element('span', '', 'last ', nameOf(producer),
+                ` on worker ${events.worker[producer]}, published ` +
+                `${relativeTime(events.publish[edge])} the visit's begin`)));
+  }
+  if (events.lastBuffer[e] !== NO_EVENT) {
+    table.append(row('polled last', raw.buffers[events.lastBuffer[e]]));
+  }
+  return table;
+}
+function streamTable(e) {
+  const table = element('table');
+  const add = (name, time) => {
+    if (time !== about.never) {
+      table.append(row(name, `${relativeTime(time)} the visit's begin`));
+    }
+  };
+  add('fetched', events.fetched[e]);
+  add('first weight copy issued', events.loadBegin[e]);
+  add('last weight copy issued', events.loadEnd[e]);
+  if (events.bytes[e] > 0) {
+    table.append(row('reads', `${events.bytes[e].toLocaleString('en')} bytes`));
+  }
+  return table;
+}
+function heading(e) {
+  return element('div', '', element('span', 'name', labelOf(e)), ' ',
+      element('span', 'soft', `${opcodeOf(e)}, worker ${events.worker[e]}, ` +
+          `pc ${events.pc[e]}, pass ${events.pass[e]}, from ` +
+          `${us(events.begin[e])} us` +
+          (onPath[e] ? ', on the critical path' : '')));
+}
+function describe(e, nameOf) {
+  return [heading(e), element('code', '', textOf(e)),
+          element('div', 'columns', partsTable(e),
+                  element('div', '', waitsTable(e, nameOf), streamTable(e)))];
+}
+
+function showTip(e, x, y) {
+  const tip = byId('tip');
+  tip.hidden = e < 0;
+  if (e < 0) return;
+  tip.replaceChildren(...describe(e, (producer) =>
+      element('span', 'name', labelOf(producer))));
+  const box = tip.getBoundingClientRect();
+  const left = x + 16 + box.width > layout.width ? x - 16 - box.width : x + 16;
+  const top = y + 16 + box.height > layout.height ? y - 12 - box.height : y + 16;
+  tip.style.left = `${Math.max(2, left)}px`;
+  tip.style.top = `${Math.max(2, top)}px`;
+}
+
+let hint = null;
+function showPinned() {
+  const details = byId('details');
+  if (hint === null) hint = details.firstElementChild;
+  if (view.pinned < 0) {
+    details.replaceChildren(hint);
+    return;
+  }
+  details.replaceChildren(...describe(view.pinned, (producer) => {
+    const link = element('button', 'link', labelOf(producer));
+    link.addEventListener('click', () => pin(producer, true));
+    return link;
+  }));
+}
+// The path's parts of the token shown, or of all tokens together.
+function pathText() {
+  const shown = tokens.filter((t) => view.pass < 0 || t.pass === view.pass);
+  const total = shown.reduce((sum, t) => sum + t.end - t.begin, 0);
+  if (total === 0) return 'no path';
+  const parts = pathPartNames.map((name, k) => {
+    const time = shown.reduce((sum, t) => sum + t.parts[k], 0);
+    return time > 0 ? `${name} ${percent(time, total)}` : '';
+  });
+  const hops = shown.reduce((sum, t) => sum + t.hops, 0) / shown.length;
+  return `Critical path: ${hops.toFixed(0)} hops a token; ` +
+      parts.filter((text) => text !== '').join(', ');
+}
