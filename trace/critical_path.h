@@ -59,9 +59,23 @@ struct CriticalPath {
 
 CriticalPath FindCriticalPath(const Dependencies& dependencies);
 
-// The table of parts and of phase kinds, per token.
-std::string CriticalPathText(const Dependencies& dependencies,
-                             const CriticalPath& path);
+// The path's parts in the mean of the typical passes, nanoseconds per token.
+struct PathTable {
+  struct Kind {  // of phase
+    std::string kind;
+    double steps = 0, hops = 0;
+    std::array<double, kNumPathParts> parts = {};
+  };
+  uint32_t num_tokens = 0;
+  double ns = 0;
+  double hops = 0;  // from one worker to another, or to itself by a wait
+  std::array<double, kNumPathParts> parts = {};
+  std::vector<Kind> kinds;  // on the path, in the order of the queues
+};
+PathTable TabulatePath(const Dependencies& dependencies,
+                       const CriticalPath& path);
+std::string CriticalPathText(const PathTable& table);
+
 // Every step of one token, one line each.
 std::string TokenPathText(const Dependencies& dependencies,
                           const TokenPath& token);

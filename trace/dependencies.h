@@ -115,9 +115,11 @@ class Phases {
   uint32_t PhaseOf(const Event& event) const {
     return phase_[begin_[event.worker] + event.pc];
   }
-  // In the order of a queue.
+  // In the order of the queues.
   const std::vector<std::string>& kinds() const { return kinds_; }
   const std::vector<std::string>& phases() const { return phases_; }
+  // By phase, the index of its kind.
+  std::vector<uint32_t> KindsOfPhases() const;
 
  private:
   std::vector<uint32_t> begin_;  // of each worker's instructions
@@ -132,12 +134,14 @@ struct PassSpan {
   // From the end of the pass before, or the first visit where that is not
   // recorded, to its own latest `done`.
   Nanos begin = 0, end = 0;
-  bool follows = false;  // the pass before is recorded
+  bool follows = false;   // the pass before is recorded
+  bool complete = false;  // every instruction of the program is recorded
 };
 // Ascending by pass.
 std::vector<PassSpan> PassSpans(const Trace& trace);
-// The passes that stand for the others: those that follow a recorded one, or
-// all of them when there is no such pass.
+// The passes that tables and means are made of: complete ones that follow a
+// complete one; all complete ones when there are no such passes; all of them
+// when there are none of these either.
 std::vector<PassSpan> TypicalPasses(const std::vector<PassSpan>& passes);
 
 // Where the time of one visit went, nanoseconds; none is negative. Together

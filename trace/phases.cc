@@ -1,6 +1,5 @@
 // Phases, passes and the breakdown of trace/dependencies.h.
 #include <algorithm>
-#include <iterator>
 
 #include "absl/container/flat_hash_map.h"
 #include "isa/opcode_table.h"
@@ -36,6 +35,12 @@ Phases::Phases(const isa::Program& program) {
   }
 }
 
+std::vector<uint32_t> Phases::KindsOfPhases() const {
+  std::vector<uint32_t> kinds(phases_.size(), 0);
+  for (size_t i = 0; i < phase_.size(); ++i) kinds[phase_[i]] = kind_[i];
+  return kinds;
+}
+
 std::vector<PassSpan> PassSpans(const Trace& trace) {
   std::vector<PassSpan> spans;
   // Events come by worker, so a pass is met often; few passes are recorded.
@@ -51,9 +56,11 @@ std::vector<PassSpan> PassSpans(const Trace& trace) {
   std::sort(passes.begin(), passes.end());
   passes.erase(std::unique(passes.begin(), passes.end()), passes.end());
   for (const uint32_t pass : passes) spans.push_back({.pass = pass});
+  std::vector<uint64_t> num_events(spans.size(), 0);
   for (EventIndex i = 0; i < trace.events.size(); ++i) {
     const Event& e = trace.events[i];
     PassSpan& span = *find(e.pass);
+    ++num_events[&span - spans.data()];
     if (span.last == kNoEvent) span.begin = e.visited;
     span.begin = std::min(span.begin, e.visited);
     if (span.last == kNoEvent || e.done > span.end) {
@@ -65,15 +72,24 @@ std::vector<PassSpan> PassSpans(const Trace& trace) {
     spans[i].follows = spans[i - 1].pass + 1 == spans[i].pass;
     if (spans[i].follows) spans[i].begin = spans[i - 1].end;
   }
-  for (PassSpan& span : spans) span.end = std::max(span.end, span.begin);
+  for (size_t i = 0; i < spans.size(); ++i) {
+    spans[i].end = std::max(spans[i].end, spans[i].begin);
+    spans[i].complete = num_events[i] == isa::NumInstructions(trace.program);
+  }
   return spans;
 }
 
 std::vector<PassSpan> TypicalPasses(const std::vector<PassSpan>& passes) {
-  std::vector<PassSpan> typical;
-  std::copy_if(passes.begin(), passes.end(), std::back_inserter(typical),
-               [](const PassSpan& s) { return s.follows; });
-  return typical.empty() ? passes : typical;
+  std::vector<PassSpan> complete, following;
+  for (size_t i = 0; i < passes.size(); ++i) {
+    if (!passes[i].complete) continue;
+    complete.push_back(passes[i]);
+    if (passes[i].follows && passes[i - 1].complete) {
+      following.push_back(passes[i]);
+    }
+  }
+  if (!following.empty()) return following;
+  return complete.empty() ? passes : complete;
 }
 
 Nanos ReadyTime(const Event& event) {
