@@ -10,6 +10,7 @@
 #include "cli/io.h"
 #include "cli/progress.h"
 #include "isa/verifier.h"
+#include "vm/profiler_range.h"
 
 namespace mkvm::cli {
 namespace {
@@ -107,6 +108,7 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(
 }
 
 absl::Status Decoder::BindWeights() {
+  const vm::ProfilerRange range("load weights");
   const isa::Program& program = machine_->program();
   Progress progress("loading weights", weights_->total_bytes());
   for (const std::string& name : weights_->names()) {

@@ -15,6 +15,7 @@
 #include "cli/flags.h"
 #include "cli/io.h"
 #include "cli/model_source.h"
+#include "cli/trace_flags.h"
 #include "cli/verbs.h"
 
 namespace mkvm::cli {
@@ -37,6 +38,8 @@ struct RunFlags {
   bool json = false;
   std::vector<std::string> binds;
   std::vector<std::string> dumps;
+  TraceFlags trace;
+  std::string command;  // as it was given
 };
 
 Flags MakeFlags(RunFlags& f) {
@@ -72,6 +75,7 @@ Flags MakeFlags(RunFlags& f) {
             "passes of a program without a model (1)");
   flags.Add("first_position", &f.first_position, "N",
             "position of the first pass of such a program (0)");
+  f.trace.AddTo(flags);
   flags.Add("json", &f.json,
             "one JSON object to stdout; tokens_per_s counts every pass,\n"
             "those over the prompt too");
@@ -92,13 +96,14 @@ absl::Status CheckNumbers(const RunFlags& f) {
   if (f.first_position.value_or(0) < 0) {
     return UsageError("--first_position is below 0");
   }
-  return absl::OkStatus();
+  return f.trace.Check();
 }
 
 vm::RunOptions MakeRunOptions(const RunFlags& f, const Device& device) {
   vm::RunOptions options;
   options.watchdog_seconds =
       f.watchdog_seconds.value_or(device.gpu ? 5.0 : 60.0);
+  options.trace = f.trace.Options();
   return options;
 }
 
@@ -146,6 +151,7 @@ absl::Status RunPlain(isa::Program program, const RunFlags& f,
   options.first_position = f.first_position.value_or(0);
   absl::StatusOr<vm::RunResult> result = (*machine)->Run(options);
   if (!result.ok()) return result.status();
+  if (absl::Status s = f.trace.Save(*result, f.command); !s.ok()) return s;
   if (absl::Status s = DumpAll(**machine, f); !s.ok()) return s;
   if (f.json) {
     absl::PrintF("{\"device\": \"%s\", \"passes\": %d, \"seconds\": %.6f}\n",
@@ -214,7 +220,7 @@ absl::Status Decode(Decoder& decoder, const std::vector<int32_t>& prompt,
                 "%.1f tokens/s on %s\n",
                 generated.ids.size(), prompt_tokens, result->passes,
                 result->seconds, result->passes / result->seconds, device);
-  return absl::OkStatus();
+  return f.trace.Save(*result, f.command);
 }
 
 absl::Status CheckContext(int64_t end_position, int64_t max_context) {
@@ -335,6 +341,7 @@ absl::Status RunVerb(Args args) {
   }
   if (!files.ok()) return files.status();
   if (absl::Status s = CheckNumbers(f); !s.ok()) return s;
+  f.command = absl::StrCat("mkvm run ", absl::StrJoin(args, " "));
   if (files->empty()) return RunModel(f);
   f.program = files->front();
   return RunFile(f);

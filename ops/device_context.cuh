@@ -15,8 +15,18 @@
 #include "ops/fault.h"
 #include "ops/ptx/barrier.cuh"
 #include "ops/ptx/memory.cuh"
+#include "ops/trace_record.h"
+
+// The interpreter is compiled twice, from the same sources: as it is, and with
+// the trace points (vm/interpreter_traced.cu). Device code of the two is never
+// linked together.
+#ifndef MKVM_TRACED
+#define MKVM_TRACED 0
+#endif
 
 namespace mkvm::ops {
+
+constexpr bool kTraced = MKVM_TRACED != 0;
 
 inline constexpr uint32_t kComputeWarps = 8;
 inline constexpr uint32_t kComputeThreads = 32 * kComputeWarps;
@@ -76,6 +86,7 @@ struct InstructionSlot {
   uint32_t panel_operands;         // bit i: operand i is stored in panels
   // The counter values that the waits want in this pass; 0: none.
   uint32_t wanted[isa::kMaxWaits];
+  TraceRecord record;  // traced kernel
 };
 
 // The shared memory of a block; the weight stages follow it, 128-byte aligned.
@@ -104,6 +115,11 @@ inline constexpr uint32_t kStagesOffset =
     (sizeof(SharedMemory) + 127) / 128 * 128;
 static_assert(kStagesOffset <= isa::kWorkerReserveBytes);
 
+// The time on a record's clock.
+__device__ inline uint32_t TraceClock(const TraceRecord& record) {
+  return ptx::ClockCyclesLow() - static_cast<uint32_t>(record.fetched) + 1;
+}
+
 // Where a wait is, for the fault record.
 struct Place {
   uint32_t pass;
@@ -112,30 +128,34 @@ struct Place {
 };
 
 // Records the first fault of the launch and makes every worker's waits end.
-__device__ __noinline__ void RaiseFault(SharedMemory* shared, Place place,
-                                        FaultKind kind, uint32_t what,
-                                        uint64_t seen, uint64_t wanted);
+static __device__ __noinline__ void RaiseFault(SharedMemory* shared,
+                                               Place place, FaultKind kind,
+                                               uint32_t what, uint64_t seen,
+                                               uint64_t wanted);
 // Polls until the word carries `tag`; `word` is what was seen so far. When the
 // wait is lost (this one's budget is spent, or another worker has faulted) it
 // returns what is there.
-__device__ __noinline__ uint32_t PollWord(SharedMemory* shared, Place place,
-                                          const uint32_t* address,
-                                          uint32_t word, uint32_t tag,
-                                          uint32_t operand);
+static __device__ __noinline__ uint32_t PollWord(SharedMemory* shared,
+                                                 Place place,
+                                                 const uint32_t* address,
+                                                 uint32_t word, uint32_t tag,
+                                                 uint32_t operand);
 // One step of a wait in line: call it every so often with the state it
 // returned before (0 at first). kSpinLost: the wait is lost, stop waiting.
 inline constexpr uint64_t kSpinLost = ~uint64_t{0};
-__device__ __noinline__ uint64_t SpinStep(SharedMemory* shared, Place place,
-                                          uint64_t state, uint32_t operand,
-                                          uint32_t seen, uint32_t tag);
-__device__ __noinline__ uint64_t PollRanked(SharedMemory* shared, Place place,
-                                            const uint64_t* address,
-                                            uint64_t word, uint32_t tag,
-                                            uint32_t operand);
+static __device__ __noinline__ uint64_t SpinStep(SharedMemory* shared,
+                                                 Place place, uint64_t state,
+                                                 uint32_t operand,
+                                                 uint32_t seen, uint32_t tag);
+static __device__ __noinline__ uint64_t PollRanked(SharedMemory* shared,
+                                                   Place place,
+                                                   const uint64_t* address,
+                                                   uint64_t word, uint32_t tag,
+                                                   uint32_t operand);
 // Polls a stage's barrier; what WaitStage does when it is not there at once.
 // False when the wait is lost.
-__device__ __noinline__ bool PollStage(SharedMemory* shared, Place place,
-                                       uint32_t stage, uint32_t parity);
+static __device__ __noinline__ bool PollStage(SharedMemory* shared, Place place,
+                                              uint32_t stage, uint32_t parity);
 
 // Lives in registers: no out-of-line function takes its address. (Local memory
 // for 320 threads would not fit the L1 cache that the stages leave; it made
@@ -143,12 +163,13 @@ __device__ __noinline__ bool PollStage(SharedMemory* shared, Place place,
 class DeviceContext {
  public:
   SharedMemory* shared;
-  const InstructionSlot* slot;  // in shared memory
-  const char* stages;           // of the weight stream
+  InstructionSlot* slot;  // in shared memory
+  const char* stages;     // of the weight stream
   uint32_t num_stages;
   uint32_t stage;  // next stage to consume
   uint32_t stage_parity;
   uint32_t partials_copy;  // which copy of partials is next
+  bool has_operands;       // traced kernel: this warp has read some
   uint32_t pass;
   uint32_t tag;  // of this pass
   uint32_t pc;
@@ -194,14 +215,18 @@ class DeviceContext {
                                  uint32_t operand) {
     uint64_t word = ptx::LoadRelaxedGpu(address);
     if (!polled || isa::TagOfRanked(word) == tag) return word;
+    const uint32_t begin = TraceNow();
     word = PollRanked(shared, place(), address, word, tag, operand);
     faulty |= isa::TagOfRanked(word) != tag;
+    TraceOperands(begin, begin, operand);
     return word;
   }
   __device__ uint32_t Poll(const uint32_t* address, uint32_t word,
                            uint32_t operand) {
+    const uint32_t begin = TraceNow();
     word = PollWord(shared, place(), address, word, tag, operand);
     faulty |= (word & 0xffu) != tag;
+    TraceOperands(begin, begin, operand);
     return word;
   }
   // Several words at once: one round trip to memory instead of kCount. Calls
@@ -212,13 +237,17 @@ class DeviceContext {
   __device__ void LoadTogether(uint32_t (&words)[kCount], bool polled,
                                uint32_t operand, LoadWords&& load) {
     uint64_t state = 0;
+    const uint32_t begin = TraceNow();
     for (uint32_t polls = 1;; ++polls) {
+      const uint32_t poll_begin = TraceNow();
       load(words);
-      if (!polled) return;
       uint32_t wrong = 0;
 #pragma unroll
       for (int i = 0; i < kCount; ++i) wrong |= words[i] ^ tag;
-      if (!__any_sync(0xffffffffu, (wrong & 0xffu) != 0)) return;
+      if (!polled || !__any_sync(0xffffffffu, (wrong & 0xffu) != 0)) {
+        TraceOperands(begin, poll_begin, operand);
+        return;
+      }
       if (polls % 64 == 0) {
         if ((wrong & 0xffu) != 0) {
           uint32_t seen = 0;
@@ -251,7 +280,9 @@ class DeviceContext {
   // Waits until the next stage has arrived. Whole warp.
   __device__ const uint4* WaitStage() {
     if (!ptx::BarrierTestWait(&shared->stage_full[stage], stage_parity)) {
+      const uint32_t begin = TraceNow();
       faulty |= !PollStage(shared, place(), stage, stage_parity);
+      TraceStage(begin);
     }
     return reinterpret_cast<const uint4*>(stages + stage * isa::kStageBytes);
   }
@@ -262,6 +293,35 @@ class DeviceContext {
       stage = 0;
       stage_parity ^= 1;
     }
+  }
+
+  // ---- trace points: nothing in the kernel without them
+  __device__ uint32_t TraceNow() const {
+    if constexpr (!kTraced) return 0;
+    return TraceClock(slot->record);
+  }
+  // This warp has read operands from `buffer`: the wait began at `begin`, the
+  // read that succeeded at `poll_begin`. The last warp's first read makes the
+  // instruction ready; later ones count as waiting, in thread 0's eyes.
+  __device__ void TraceOperands(uint32_t begin, uint32_t poll_begin,
+                                uint32_t buffer) {
+    if constexpr (!kTraced) return;
+    const uint32_t now = TraceNow();
+    if (has_operands) {
+      if (thread() == 0) slot->record.operand_wait += now - begin;
+    } else if (atomicMax(&slot->record.ready, now) < now) {
+      slot->record.poll_begin = poll_begin;
+      slot->record.last_buffer = buffer + 1;
+    }
+    has_operands = true;
+  }
+  // Thread 0 has waited for a stage since `begin`.
+  __device__ void TraceStage(uint32_t begin) {
+    if constexpr (!kTraced) return;
+    if (thread() != 0) return;
+    const uint32_t now = TraceNow();
+    slot->record.stage_wait += now - begin;
+    slot->record.stage_ready = now;
   }
 
   // ---- faults

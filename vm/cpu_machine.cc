@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "isa/check_program.h"
 #include "vm/cpu_checker.h"
+#include "vm/cpu_trace.h"
 #include "vm/host_memory.h"
 #include "vm/parallel_run.h"
 #include "vm/run_checks.h"
@@ -62,15 +63,31 @@ class CpuMachine : public Machine {
     status = memory_->CheckAllBound();
     if (!status.ok()) return status;
     if (options.max_passes == 0) return RunResult{};
+    if (options.trace && options_.check_races) {
+      return absl::InvalidArgumentError(
+          "the checking machine records no trace: its order is made up");
+    }
+    std::unique_ptr<CpuTrace> trace;
+    if (options.trace) {
+      trace = std::make_unique<CpuTrace>(program_, *options.trace);
+    }
     const auto start = std::chrono::steady_clock::now();
     const absl::StatusOr<LaunchEnd> end =
         options_.check_races
             ? RunChecked(program_, memory_->buffers(), options, options_.seed)
-            : RunParallel(program_, memory_->buffers(), options, threads_);
+            : RunParallel(program_, memory_->buffers(), options, threads_,
+                          trace.get());
     if (!end.ok()) return end.status();
     const std::chrono::duration<double> seconds =
         std::chrono::steady_clock::now() - start;
-    return RunResult{.passes = end->passes, .seconds = seconds.count()};
+    RunResult result = {.passes = end->passes,
+                        .seconds = seconds.count(),
+                        .trace = std::nullopt};
+    if (trace != nullptr) {
+      result.trace = trace->Collect(options.first_position);
+      CompleteTrace(*this, options, *result.trace);
+    }
+    return result;
   }
 
   const isa::Program& program() const override { return program_; }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -15,7 +16,9 @@
 #include "vm/cuda_memory.h"
 #include "vm/fault_status.h"
 #include "vm/gpu_memory.h"
+#include "vm/gpu_trace.h"
 #include "vm/launch.h"
+#include "vm/profiler_range.h"
 #include "vm/run_checks.h"
 
 namespace mkvm::vm {
@@ -50,6 +53,8 @@ class GpuMachine : public Machine {
   absl::Status UploadCode();
   absl::Status GrowRing(uint64_t passes);
   absl::Status Clear(uint64_t passes);
+  LaunchArguments Arguments(const RunOptions& options) const;
+  absl::Status Launch(const LaunchArguments& arguments, bool traced);
   // The fault in terms of a counter: a tagged wait's counter is ticked too.
   Fault RefineFault() const;
   // Delivers the ring's words from `next` on that are there; stops after the
@@ -258,6 +263,32 @@ Fault GpuMachine::RefineFault() const {
   return fault;
 }
 
+LaunchArguments GpuMachine::Arguments(const RunOptions& options) const {
+  return {
+      .code = code_.get(),
+      .queue_begin = queue_begin_.get(),
+      .buffers = memory_.device_table(),
+      .counters = counters_.get(),
+      .producers = producers_.get(),
+      .abort = counters_.get() + program_.counters.size() * kCounterStride,
+      .num_stages = num_stages_,
+      .max_passes = static_cast<uint32_t>(options.max_passes),
+      .first_position = options.first_position,
+      .watchdog_ns = static_cast<uint64_t>(options.watchdog_seconds * 1e9),
+      .fault = fault_.get(),
+      .token_ring = ring_.get(),
+      .passes = passes_.get(),
+      .trace = {},
+  };
+}
+
+absl::Status GpuMachine::Launch(const LaunchArguments& arguments, bool traced) {
+  const ProfilerRange range("launch");
+  return CudaStatus((traced ? LaunchTracedInterpreter : LaunchInterpreter)(
+                        arguments, program_.num_workers(), stream_),
+                    "launching the interpreter");
+}
+
 absl::StatusOr<RunResult> GpuMachine::Run(const RunOptions& options) {
   absl::Status status = CheckRunOptions(options);
   if (status.ok()) status = CheckAllBound(program_, bound_);
@@ -268,29 +299,20 @@ absl::StatusOr<RunResult> GpuMachine::Run(const RunOptions& options) {
   if (status.ok()) status = GrowRing(passes);
   if (status.ok()) status = Clear(passes);
   if (!status.ok()) return status;
-  uint32_t* const abort =
-      counters_.get() + program_.counters.size() * kCounterStride;
-  const LaunchArguments arguments = {
-      .code = code_.get(),
-      .queue_begin = queue_begin_.get(),
-      .buffers = memory_.device_table(),
-      .counters = counters_.get(),
-      .producers = producers_.get(),
-      .abort = abort,
-      .num_stages = num_stages_,
-      .max_passes = static_cast<uint32_t>(passes),
-      .first_position = options.first_position,
-      .watchdog_ns = static_cast<uint64_t>(options.watchdog_seconds * 1e9),
-      .fault = fault_.get(),
-      .token_ring = ring_.get(),
-      .passes = passes_.get(),
-  };
+  LaunchArguments arguments = Arguments(options);
+  std::optional<GpuTrace> trace;
+  if (options.trace.has_value()) {
+    absl::StatusOr<GpuTrace> created =
+        GpuTrace::Create(program_, *options.trace, options.max_passes);
+    if (!created.ok()) return created.status();
+    trace = *std::move(created);
+    arguments.trace = trace->arguments();
+  }
   status = CudaStatus(cudaStreamSynchronize(stream_), "before the launch");
   if (!status.ok()) return status;
+  const ProfilerRange range("decode");
   const auto begin = std::chrono::steady_clock::now();
-  status =
-      CudaStatus(LaunchInterpreter(arguments, program_.num_workers(), stream_),
-                 "launching the interpreter");
+  status = Launch(arguments, trace.has_value());
   if (!status.ok()) return status;
   uint64_t next = 0;
   cudaError_t error;
@@ -306,8 +328,16 @@ absl::StatusOr<RunResult> GpuMachine::Run(const RunOptions& options) {
   if (fault_->kind != FaultKind::kNone) {
     return FaultStatus(program_, RefineFault());
   }
-  return RunResult{.passes = static_cast<int64_t>(*passes_),
-                   .seconds = elapsed.count()};
+  RunResult result = {.passes = static_cast<int64_t>(*passes_),
+                      .seconds = elapsed.count(),
+                      .trace = std::nullopt};
+  if (!trace) return result;
+  absl::StatusOr<trace::Trace> recorded =
+      trace->Collect(program_, options.first_position);
+  if (!recorded.ok()) return recorded.status();
+  result.trace = *std::move(recorded);
+  CompleteTrace(*this, options, *result.trace);
+  return result;
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "ops/device_bodies.cuh"
+#include "vm/interpreter_trace.cuh"
 #include "vm/launch.h"
 
 namespace mkvm::vm {
@@ -137,19 +138,29 @@ __device__ inline void FetchLoop(const LaunchArguments& arguments,
       context.lane();
   // One instruction ahead of the slots, since its words take a round trip.
   uint32_t word = ptx::LoadConstant(code);
+  FetchTracer tracer(arguments.trace, shared);
   while (cursor.pass < arguments.max_passes) {
     const uint32_t next_pc = cursor.pc + 1 == cursor.length ? 0 : cursor.pc + 1;
     const uint32_t next_word = ptx::LoadConstant(code + next_pc * 32);
     // The slot's previous instruction is done (first round: at once).
     if (!WaitPhase(&shared->slot_empty[cursor.slot], cursor.slot_parity ^ 1,
                    shared)) {
-      return;
+      break;
     }
     FillSlot(arguments, word, cursor.pass, shared->slots[cursor.slot]);
+    if constexpr (ops::kTraced) {
+      tracer.Close(cursor.slot);
+      tracer.Open(cursor.slot, cursor.pass, cursor.pc);
+    }
     // Each lane announces the words that it has put there.
     ptx::BarrierArrive(&shared->slot_full[cursor.slot]);
     word = next_word;
     cursor.Next();
+  }
+  if constexpr (ops::kTraced) {
+    while (!ShouldLeave(shared)) {
+    }
+    tracer.Finish(cursor.slot);
   }
 }
 
@@ -171,6 +182,13 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
     ptx::CopyToShared(stages + stage * isa::kStageBytes, source, bytes,
                       &shared->stage_full[stage], policy);
     ++issued;
+    if constexpr (ops::kTraced) {
+      ops::TraceRecord& record = shared->slots[cursor.slot].record;
+      if (context.lane() == 0) {
+        record.load_end = ops::TraceClock(record);
+        if (record.load_begin == 0) record.load_begin = record.load_end;
+      }
+    }
     if (++stage == arguments.num_stages) {
       stage = 0;
       parity ^= 1;
@@ -220,6 +238,14 @@ __device__ inline void WaitForSlot(ops::DeviceContext& context,
   }
 }
 
+// Traced kernel: lane i of warp 0 has seen the counter of wait i.
+__device__ inline void TraceWait(ops::DeviceContext& context) {
+  const uint32_t now = context.TraceNow();
+  if (atomicMax(&context.slot->record.waited, now) < now) {
+    context.slot->record.last_wait = context.lane() + 1;
+  }
+}
+
 // Lane i of warp 0 waits for counter i. The barrier that follows hands what was
 // acquired to the other threads. Tagged waits are the bodies' affair: they poll
 // the data themselves.
@@ -249,6 +275,7 @@ __device__ inline void WaitForCounters(const LaunchArguments& arguments,
         break;
       }
     }
+    if constexpr (ops::kTraced) TraceWait(context);
   }
   context.Barrier();
 }
@@ -289,15 +316,22 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
                                    ops::DeviceContext& context, Cursor cursor) {
   ops::SharedMemory* shared = context.shared;
   while (true) {
-    const ops::InstructionSlot& slot = shared->slots[cursor.slot];
+    ops::InstructionSlot& slot = shared->slots[cursor.slot];
     WaitForSlot(context, cursor);
     context.slot = &slot;
     context.pc = cursor.pc;
     context.pass = cursor.pass;
     context.tag = isa::TagOfPass(cursor.pass);
     context.position = arguments.first_position + cursor.pass;
+    if constexpr (ops::kTraced) {
+      context.has_operands = false;
+      if (context.thread() == 0) slot.record.visited = context.TraceNow();
+    }
     WaitForCounters(arguments, slot, context);
     RunBody(slot, context);
+    if constexpr (ops::kTraced) {
+      if (context.thread() == 0) slot.record.done = context.TraceNow();
+    }
     const bool halts =
         slot.instruction.opcode == static_cast<uint16_t>(isa::Opcode::kHalt);
     // The body's writes, to memory and to shared memory, and all threads' reads
@@ -314,6 +348,7 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
       if (halts && blockIdx.x == 0) {
         ptx::StoreRelaxedSystem(arguments.passes, cursor.pass + 1);
       }
+      if constexpr (ops::kTraced) slot.record.signaled = context.TraceNow();
     }
     if (last || faulty) {
       // The loader and the fetcher look at it while they wait.

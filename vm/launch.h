@@ -8,6 +8,7 @@
 #include "isa/instruction.h"
 #include "ops/device_buffer.h"
 #include "ops/fault.h"
+#include "ops/trace_record.h"
 
 struct CUstream_st;
 
@@ -15,6 +16,16 @@ namespace mkvm::vm {
 
 // Counters lie one cache line apart.
 inline constexpr uint32_t kCounterStride = 32;  // words
+
+// Where the traced kernel records; device addresses.
+struct TraceArguments {
+  ops::TraceRecord* records;  // [workers, capacity]
+  ops::TraceSample* samples;  // [workers, samples_per_worker]
+  ops::TraceCounts* counts;   // [workers]
+  uint32_t capacity;
+  uint32_t samples_per_worker;
+  uint32_t first_pass, end_pass;  // records passes in [first_pass, end_pass)
+};
 
 // All pointers are device addresses; the last three are mapped host memory.
 struct LaunchArguments {
@@ -31,6 +42,7 @@ struct LaunchArguments {
   ops::Fault* fault;
   uint64_t* token_ring;  // [max_passes], zero
   uint64_t* passes;      // [1]: passes that worker 0 has completed
+  TraceArguments trace;  // traced kernel only
 };
 
 // A line of the GPU's own limits, or of what the kernel needs.
@@ -49,6 +61,9 @@ int QueryKernelLimits(uint32_t num_stages, int multiprocessors,
                       KernelLimits& limits);
 int LaunchInterpreter(const LaunchArguments& arguments, uint32_t workers,
                       CUstream_st* stream);
+// The same kernel with trace points, which fills arguments.trace.
+int LaunchTracedInterpreter(const LaunchArguments& arguments, uint32_t workers,
+                            CUstream_st* stream);
 
 // Packs rows [row_begin, row_begin + rows) of a bf16 matrix (row-major, at
 // `source` on the device, `rows` rows) into panels at `destination`.

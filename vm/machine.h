@@ -9,7 +9,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "isa/program.h"
+#include "trace/trace.h"
 
 namespace mkvm::vm {
 
@@ -29,6 +32,15 @@ struct HostTensor {
   const void* data = nullptr;
 };
 
+// Which passes to record, and how much of them.
+struct TraceOptions {
+  int64_t first_pass = 0;
+  int64_t end_pass = std::numeric_limits<int64_t>::max();
+  // Of records, in the machine's memory. Recording ends when they are full;
+  // Trace::dropped counts what was not kept.
+  uint64_t max_bytes = uint64_t{256} << 20;
+};
+
 struct RunOptions {
   int64_t first_position = 0;  // position of pass 0, tokens
   // Passes at most; the program may stop earlier (halt). One token per pass.
@@ -37,11 +49,13 @@ struct RunOptions {
   std::function<void(int64_t position, int32_t token)> on_token;
   // A worker that waits longer than this for one counter is stuck.
   double watchdog_seconds = 5.0;
+  std::optional<TraceOptions> trace;  // record a trace of the run
 };
 
 struct RunResult {
-  int64_t passes = 0;  // passes completed
-  double seconds = 0;  // wall time of the run, without load
+  int64_t passes = 0;                 // passes completed
+  double seconds = 0;                 // wall time of the run, without load
+  std::optional<trace::Trace> trace;  // with RunOptions::trace
 };
 
 class Machine {

@@ -83,10 +83,11 @@ class ParallelRun {
  public:
   ParallelRun(const isa::Program& program,
               absl::Span<const ops::HostBuffer> buffers,
-              const RunOptions& options, int threads)
+              const RunOptions& options, int threads, CpuTrace* trace_or_null)
       : program_(program),
         buffers_(buffers),
         options_(options),
+        trace_(trace_or_null),
         max_passes_(static_cast<uint32_t>(options.max_passes)),
         counters_(program.counters.size()),
         workers_(program.num_workers()),
@@ -120,6 +121,7 @@ class ParallelRun {
   const isa::Program& program_;
   const absl::Span<const ops::HostBuffer> buffers_;
   const RunOptions& options_;
+  CpuTrace* const trace_;  // or nullptr
   const uint32_t max_passes_;
   std::vector<SharedCounter> counters_;
   std::vector<Worker> workers_;
@@ -147,6 +149,7 @@ bool ParallelRun::HeldByWait(uint32_t w, const isa::Instruction& instruction) {
     if (counters_[counter].value.load(std::memory_order_acquire) < wanted) {
       worker.wanted.store(wanted, std::memory_order_relaxed);
       worker.waits_for.store(counter, std::memory_order_relaxed);
+      if (trace_ != nullptr) trace_->Hold(w, i);
       return true;
     }
   }
@@ -172,12 +175,15 @@ bool ParallelRun::RunWorker(uint32_t w, ThreadState& state,
   bool progress = false;
   while (!place.left && !abort_.load(std::memory_order_relaxed)) {
     const isa::Instruction& instruction = queue[place.pc];
+    if (trace_ != nullptr) trace_->Visit(w, place);
     if (HeldByWait(w, instruction)) return progress;
+    if (trace_ != nullptr) trace_->Begin(w);
     state.steps.store(++steps, std::memory_order_relaxed);
     context.pass = place.pass;
     context.position = options_.first_position + place.pass;
     const absl::Status status = ops::RunInstruction(instruction, context);
     state.steps.store(++steps, std::memory_order_relaxed);
+    if (trace_ != nullptr) trace_->Done(w);
     if (!status.ok()) {
       Fail(AtPlace(program_, w, place, status));
       return progress;
@@ -187,6 +193,7 @@ bool ParallelRun::RunWorker(uint32_t w, ThreadState& state,
       counters_[instruction.signal].value.fetch_add(1,
                                                     std::memory_order_release);
     }
+    if (trace_ != nullptr) trace_->Signaled(w);
     progress = true;
   }
   if (place.left) {
@@ -346,8 +353,9 @@ absl::StatusOr<LaunchEnd> ParallelRun::Run() {
 
 absl::StatusOr<LaunchEnd> RunParallel(const isa::Program& program,
                                       absl::Span<const ops::HostBuffer> buffers,
-                                      const RunOptions& options, int threads) {
-  return ParallelRun(program, buffers, options, threads).Run();
+                                      const RunOptions& options, int threads,
+                                      CpuTrace* trace_or_null) {
+  return ParallelRun(program, buffers, options, threads, trace_or_null).Run();
 }
 
 }  // namespace mkvm::vm

@@ -6,6 +6,7 @@
 #include "absl/types/span.h"
 #include "isa/program.h"
 #include "ops/op_context.h"
+#include "vm/cpu_trace.h"
 #include "vm/machine.h"
 #include "vm/progress.h"
 
@@ -18,7 +19,8 @@ namespace mkvm::vm {
 // isa::CheckRunnable(program) is OK, every buffer has memory.
 absl::StatusOr<LaunchEnd> RunParallel(const isa::Program& program,
                                       absl::Span<const ops::HostBuffer> buffers,
-                                      const RunOptions& options, int threads);
+                                      const RunOptions& options, int threads,
+                                      CpuTrace* trace_or_null);
 
 }  // namespace mkvm::vm
 

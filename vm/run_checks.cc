@@ -74,4 +74,12 @@ absl::Status CheckRunOptions(const RunOptions& options) {
   return absl::OkStatus();
 }
 
+void CompleteTrace(const Machine& machine, const RunOptions& options,
+                   trace::Trace& trace) {
+  trace.program = machine.program();
+  trace.machine = machine.description();
+  trace.first_position = options.first_position;
+  trace::Normalize(trace);
+}
+
 }  // namespace mkvm::vm

@@ -1,4 +1,4 @@
-// What both machines check before they read a buffer or run.
+// What both machines do before and after a run.
 #ifndef MKVM_VM_RUN_CHECKS_H_
 #define MKVM_VM_RUN_CHECKS_H_
 
@@ -25,6 +25,11 @@ absl::Status CheckAllBound(const isa::Program& program,
 
 // InvalidArgument naming the option that is out of range.
 absl::Status CheckRunOptions(const RunOptions& options);
+
+// Fills in what every trace says of its run: program, machine, position; and
+// puts its events in order.
+void CompleteTrace(const Machine& machine, const RunOptions& options,
+                   trace::Trace& trace);
 
 }  // namespace mkvm::vm
 

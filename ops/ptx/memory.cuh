@@ -105,7 +105,19 @@ __device__ inline uint2 LoadConstant2(const uint32_t* address) {
   return v;
 }
 
-// Nanoseconds on a clock shared by all SMs; coarse (about 1 us).
+// Cycles of this SM's clock; other SMs' start elsewhere.
+__device__ inline uint64_t ClockCycles() {
+  uint64_t cycles;
+  asm volatile("mov.u64 %0, %%clock64;" : "=l"(cycles));
+  return cycles;
+}
+__device__ inline uint32_t ClockCyclesLow() {
+  uint32_t cycles;
+  asm volatile("mov.u32 %0, %%clock;" : "=r"(cycles));
+  return cycles;
+}
+
+// Nanoseconds on a clock shared by all SMs, in steps of its own (up to 1 us).
 __device__ inline uint64_t GlobalTimerNs() {
   uint64_t ns;
   asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(ns));

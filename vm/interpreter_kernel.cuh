@@ -1,0 +1,191 @@
+// The interpreter kernel; the loops are in interpreter.cuh. Included by one
+// source per variant (ops/device_context.cuh), which gives it a public launch.
+#ifndef MKVM_VM_INTERPRETER_KERNEL_CUH_
+#define MKVM_VM_INTERPRETER_KERNEL_CUH_
+
+#include <cuda_runtime.h>
+
+#include "vm/interpreter.cuh"
+#include "vm/launch.h"
+
+namespace mkvm::ops {
+
+// ---- out-of-line parts of the device context: cold paths
+
+static __device__ __noinline__ void RaiseFault(SharedMemory* shared,
+                                               Place place, FaultKind kind,
+                                               uint32_t what, uint64_t seen,
+                                               uint64_t wanted) {
+  if (ptx::ExchangeRelaxedGpu(shared->abort, 1) != 0) return;
+  Fault* fault = shared->fault;
+  fault->worker = blockIdx.x;
+  fault->pass = place.pass;
+  fault->pc = place.pc;
+  fault->opcode = place.opcode;
+  fault->what = what;
+  fault->seen = seen;
+  fault->wanted = wanted;
+  // The host reads `kind` first.
+  ptx::FenceSystem();
+  *reinterpret_cast<volatile FaultKind*>(&fault->kind) = kind;
+}
+
+static __device__ __noinline__ uint32_t PollWord(SharedMemory* shared,
+                                                 Place place,
+                                                 const uint32_t* address,
+                                                 uint32_t word, uint32_t tag,
+                                                 uint32_t operand) {
+  Spin spin(shared);
+  while ((word & 0xffu) != tag) {
+    if (spin.Expired()) {
+      if (spin.timed_out()) {
+        RaiseFault(shared, place, FaultKind::kTagTimeout, operand, word & 0xffu,
+                   tag);
+      }
+      break;
+    }
+    word = ptx::LoadRelaxedGpu(address);
+  }
+  return word;
+}
+
+static __device__ __noinline__ uint64_t SpinStep(SharedMemory* shared,
+                                                 Place place, uint64_t state,
+                                                 uint32_t operand,
+                                                 uint32_t seen, uint32_t tag) {
+  const uint64_t now = ptx::GlobalTimerNs();
+  if (state == 0) return now;
+  const bool aborted = ptx::LoadRelaxedGpu(shared->abort) != 0;
+  const bool timed_out = now - state > shared->watchdog_ns;
+  if (!aborted && !timed_out) return state;
+  if (timed_out) {
+    RaiseFault(shared, place, FaultKind::kTagTimeout, operand, seen, tag);
+  }
+  return kSpinLost;
+}
+
+static __device__ __noinline__ uint64_t PollRanked(SharedMemory* shared,
+                                                   Place place,
+                                                   const uint64_t* address,
+                                                   uint64_t word, uint32_t tag,
+                                                   uint32_t operand) {
+  Spin spin(shared);
+  while (isa::TagOfRanked(word) != tag) {
+    if (spin.Expired()) {
+      if (spin.timed_out()) {
+        RaiseFault(shared, place, FaultKind::kTagTimeout, operand,
+                   isa::TagOfRanked(word), tag);
+      }
+      break;
+    }
+    word = ptx::LoadRelaxedGpu(address);
+  }
+  return word;
+}
+
+static __device__ __noinline__ bool PollStage(SharedMemory* shared, Place place,
+                                              uint32_t stage, uint32_t parity) {
+  Spin spin(shared);
+  while (!ptx::BarrierTestWait(&shared->stage_full[stage], parity)) {
+    if (spin.Expired()) {
+      if (spin.timed_out()) {
+        RaiseFault(shared, place, FaultKind::kStreamTimeout, 0, 0, 0);
+      }
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace mkvm::ops
+
+namespace mkvm::vm {
+namespace {
+
+#if defined(__CUDA_ARCH__)
+inline constexpr int kArchitecture = __CUDA_ARCH__;
+#else
+inline constexpr int kArchitecture = 0;
+#endif
+
+__device__ void InitShared(const LaunchArguments& arguments,
+                           ops::SharedMemory* shared) {
+  const uint32_t num_stages = arguments.num_stages;
+  for (uint32_t i = 0; i < ops::kInstructionSlots; ++i) {
+    ptx::BarrierInit(&shared->slot_full[i], 32);  // the fetcher's lanes
+    // The loader's lanes and the compute threads.
+    ptx::BarrierInit(&shared->slot_empty[i], 32 + ops::kComputeThreads);
+  }
+  for (uint32_t i = 0; i < num_stages; ++i) {
+    ptx::BarrierInit(&shared->stage_full[i], ptx::CopyArrivals(kArchitecture));
+    ptx::BarrierInit(&shared->stage_empty[i], ops::kComputeThreads);
+  }
+  ptx::BarrierInit(&shared->leave, ops::kComputeThreads);
+  shared->abort = arguments.abort;
+  shared->fault = arguments.fault;
+  shared->token_ring = arguments.token_ring;
+  shared->watchdog_ns = arguments.watchdog_ns;
+  shared->stop = 0;
+  if constexpr (ops::kTraced) {
+    for (ops::InstructionSlot& slot : shared->slots) slot.record = {};
+  }
+  ptx::FenceBarrierInit();
+}
+
+__global__ void __launch_bounds__(kBlockThreads, 1)
+    Interpret(const __grid_constant__ LaunchArguments arguments) {
+  extern __shared__ __align__(128) char memory[];
+  auto* shared = reinterpret_cast<ops::SharedMemory*>(memory);
+  char* stages = memory + ops::kStagesOffset;
+  if (threadIdx.x == 0) InitShared(arguments, shared);
+  // Barriers and constants are set before anyone uses them.
+  __syncthreads();
+
+  Cursor cursor;
+  cursor.begin = arguments.queue_begin[blockIdx.x];
+  cursor.length = arguments.queue_begin[blockIdx.x + 1] - cursor.begin;
+  ops::DeviceContext context;
+  context.shared = shared;
+  context.slot = nullptr;
+  context.faulty = false;
+  context.stages = stages;
+  context.num_stages = arguments.num_stages;
+  context.stage = 0;
+  context.stage_parity = 0;
+  context.partials_copy = 0;
+  context.has_operands = false;
+
+  const uint32_t warp = threadIdx.x / 32;
+  if (warp == kFetchWarp) {
+    FetchLoop(arguments, context, cursor);
+  } else if (warp == kLoadWarp) {
+    LoadLoop(arguments, context, cursor, stages);
+  } else {
+    ComputeLoop(arguments, context, cursor);
+  }
+}
+
+uint32_t SharedBytes(uint32_t num_stages) {
+  return ops::kStagesOffset + num_stages * isa::kStageBytes;
+}
+
+int LaunchThis(const LaunchArguments& arguments, uint32_t workers,
+               CUstream_st* stream) {
+  // Per launch: another machine may have set it for fewer stages.
+  const cudaError_t error = cudaFuncSetAttribute(
+      Interpret, cudaFuncAttributeMaxDynamicSharedMemorySize,
+      static_cast<int>(SharedBytes(arguments.num_stages)));
+  if (error != cudaSuccess) return error;
+  LaunchArguments copy = arguments;
+  void* parameters[] = {&copy};
+  return cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(Interpret),
+                                     dim3(workers), dim3(kBlockThreads),
+                                     parameters,
+                                     SharedBytes(arguments.num_stages), stream);
+}
+
+}  // namespace
+
+}  // namespace mkvm::vm
+
+#endif  // MKVM_VM_INTERPRETER_KERNEL_CUH_

@@ -1,0 +1,94 @@
+// The fetch warp's share of a trace. It opens a record when it fills a slot,
+// and carries it to memory when the slot comes back: both far from the
+// critical path. It also reads the clocks.
+#ifndef MKVM_VM_INTERPRETER_TRACE_CUH_
+#define MKVM_VM_INTERPRETER_TRACE_CUH_
+
+#include <cstdint>
+
+#include "ops/device_context.cuh"
+#include "vm/launch.h"
+
+namespace mkvm::vm {
+
+class FetchTracer {
+ public:
+  __device__ FetchTracer(const TraceArguments& arguments,
+                         ops::SharedMemory* shared)
+      : arguments_(arguments), shared_(shared), lane_(threadIdx.x % 32) {}
+
+  // The slot has come back, or was never used. Whole warp.
+  __device__ void Close(uint32_t slot) {
+    const ops::TraceRecord& record = shared_->slots[slot].record;
+    const bool wanted = record.signaled != 0 &&
+                        record.pass >= arguments_.first_pass &&
+                        record.pass < arguments_.end_pass;
+    if (!wanted) return;
+    if (counts_.records == arguments_.capacity) {
+      ++counts_.dropped;
+      return;
+    }
+    constexpr uint32_t kWords = sizeof(ops::TraceRecord) / sizeof(uint32_t);
+    auto* to = reinterpret_cast<uint32_t*>(
+        arguments_.records + uint64_t{blockIdx.x} * arguments_.capacity +
+        counts_.records);
+    if (lane_ < kWords) {
+      to[lane_] = reinterpret_cast<const uint32_t*>(&record)[lane_];
+    }
+    ++counts_.records;
+  }
+
+  // The slot is about to be announced. Whole warp; each lane's writes are
+  // announced with it.
+  __device__ void Open(uint32_t slot, uint32_t pass, uint32_t pc) {
+    if (pc == 0 && pass >= arguments_.first_pass &&
+        pass <= arguments_.end_pass) {
+      ReadClocks();
+    }
+    ops::TraceRecord& record = shared_->slots[slot].record;
+    __syncwarp();  // Close has read what was there
+    if (lane_ == 0) {
+      record = {};
+      record.fetched = ptx::ClockCycles();
+      record.pass = pass;
+      record.pc = pc;
+    }
+  }
+
+  // After the compute threads have left: what is still in the slots, oldest
+  // first.
+  __device__ void Finish(uint32_t next_slot) {
+    for (uint32_t i = 0; i < ops::kInstructionSlots; ++i) {
+      Close((next_slot + i) % ops::kInstructionSlots);
+    }
+    ReadClocks();
+    if (lane_ == 0) arguments_.counts[blockIdx.x] = counts_;
+  }
+
+ private:
+  // Both clocks at the moment when the coarser one steps.
+  __device__ void ReadClocks() {
+    constexpr int kMostReadings = 4096;
+    if (counts_.samples == arguments_.samples_per_worker) return;
+    if (lane_ == 0) {
+      const uint64_t before = ptx::GlobalTimerNs();
+      ops::TraceSample sample = {ptx::ClockCycles(), before};
+      for (int i = 0; i < kMostReadings && sample.global_ns == before; ++i) {
+        sample.cycles = ptx::ClockCycles();
+        sample.global_ns = ptx::GlobalTimerNs();
+      }
+      arguments_.samples[uint64_t{blockIdx.x} * arguments_.samples_per_worker +
+                         counts_.samples] = sample;
+    }
+    ++counts_.samples;
+  }
+
+  const TraceArguments& arguments_;
+  ops::SharedMemory* shared_;
+  const uint32_t lane_;
+  ops::TraceCounts counts_ = {};
+};
+
+}  // namespace mkvm::vm
+
+#endif  // MKVM_VM_INTERPRETER_TRACE_CUH_
