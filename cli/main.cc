@@ -27,6 +27,7 @@ constexpr Verb kVerbs[] = {
     {"info", "what a program does and what it should cost", InfoVerb},
     {"isa", "print the instruction set's documentation", IsaVerb},
     {"score", "teacher-forced logits of given tokens as .npy", ScoreVerb},
+    {"trace", "what a recorded or predicted trace says", TraceVerb},
     {"version", "print the version", VersionVerb},
     {"help", "print this, or a verb's flags", HelpVerb},
 };

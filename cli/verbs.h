@@ -24,6 +24,7 @@ absl::Status VerifyVerb(Args args);
 absl::Status InfoVerb(Args args);
 absl::Status IsaVerb(Args args);
 absl::Status ScoreVerb(Args args);
+absl::Status TraceVerb(Args args);
 absl::Status VersionVerb(Args args);
 absl::Status HelpVerb(Args args);
 
