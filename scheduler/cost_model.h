@@ -15,14 +15,13 @@ struct CriticalPath {
   double us = 0;
 };
 // The longest chain through queue order and waits of one pass at position 0 if
-// nothing were prefetched: each instruction streams its bytes at the worker's
-// share of the bandwidth after all that it waits for, plus a hop for each edge
-// between workers. {0, 0} when the program has a cycle.
+// nothing were prefetched: after all that it waits for, each instruction
+// streams its bytes at the worker's share of the bandwidth and computes, plus a
+// hop for each edge between workers. {0, 0} when the program has a cycle.
 CriticalPath LongestPath(const isa::Program& program, const Target& target);
 
-// Time of a pass in the steady state. Each worker's stream runs ahead of its
-// instructions by at most its stages; an instruction is done when what it waits
-// for and its own bytes are there. 0 when the program has a cycle.
+// Time of a pass in the steady state, microseconds, simulated
+// (scheduler/simulate.h) at that position. 0 when the program has a cycle.
 double PredictPassUs(const isa::Program& program, const Target& target,
                      uint64_t position);
 

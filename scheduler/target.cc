@@ -9,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
+#include "scheduler/builtin_costs.h"
+#include "scheduler/costs_json.h"
 
 namespace mkvm::scheduler {
 namespace {
@@ -29,7 +31,7 @@ Target Gpu(std::string name, uint32_t workers, uint32_t stages,
   t.shared_memory_bytes = shared_memory_bytes;
   t.stream_gb_per_s = stream_gb_per_s;
   t.hop_us = hop_us;
-  t.instruction_us = 0.03;
+  SetInterpreterCosts(t);
   t.notes = std::move(notes);
   return t;
 }
@@ -37,21 +39,21 @@ Target Gpu(std::string name, uint32_t workers, uint32_t stages,
 std::vector<Target> BuiltinTargets() {
   const std::string data_sheet =
       "not measured: SMs, shared memory and bandwidth from the data sheet, 92 "
-      "% of peak for the stream, the hop of an H200 assumed";
+      "% of peak for the stream, the times of an H200 assumed";
   return {
-      Gpu("h200", 128, 6, 232448, 4450, 1.3,
+      Gpu("h200", 128, 6, 232448, 4450, 0.7,
           "measured 2026-11 on one H200 (132 SMs, 128 used, because the rows "
-          "divide by 128): stream_gb_per_s 4410-4510, hop_us idle; 6 stages "
-          "were 2.5 % faster than 12; instruction_us from 50 cycles of decode "
-          "and dispatch"),
-      Gpu("h100", 128, 6, 232448, 3350 * kStreamOfPeak, 1.3,
+          "divide by 128): stream_gb_per_s 4410-4510; 6 stages were 2.5 % "
+          "faster than 12; the times from cycles per instruction of one "
+          "worker, split by estimate"),
+      Gpu("h100", 128, 6, 232448, 3350 * kStreamOfPeak, 0.7,
           absl::StrCat("132 SMs, 128 used; ", data_sheet)),
-      Gpu("a100", 108, 8, 166912, 2039 * kStreamOfPeak, 1.5,
-          absl::StrCat("80 GB SXM; ", data_sheet, " a little longer")),
-      Gpu("rtx5090", 170, 4, 101376, 1792 * kStreamOfPeak, 1.3, data_sheet),
-      Gpu("rtx4090", 128, 4, 101376, 1008 * kStreamOfPeak, 1.3, data_sheet),
-      Gpu("rtx3090", 82, 4, 101376, 936 * kStreamOfPeak, 1.5,
-          absl::StrCat(data_sheet, " a little longer")),
+      Gpu("a100", 108, 8, 166912, 2039 * kStreamOfPeak, 0.8,
+          absl::StrCat("80 GB SXM; ", data_sheet, ", hops a little longer")),
+      Gpu("rtx5090", 170, 4, 101376, 1792 * kStreamOfPeak, 0.7, data_sheet),
+      Gpu("rtx4090", 128, 4, 101376, 1008 * kStreamOfPeak, 0.7, data_sheet),
+      Gpu("rtx3090", 82, 4, 101376, 936 * kStreamOfPeak, 0.8,
+          absl::StrCat(data_sheet, ", hops a little longer")),
       CpuTarget(2),
   };
 }
@@ -105,6 +107,29 @@ absl::Status Read(absl::string_view key, const Json& value, double& field) {
   return absl::OkStatus();
 }
 
+absl::Status Read(absl::string_view key, const Json& value,
+                  std::optional<double>& field) {
+  return Read(key, value, field.emplace());
+}
+absl::Status Read(absl::string_view /*key*/, const Json& value,
+                  CostTable& field) {
+  absl::StatusOr<CostTable> costs = ParseCosts(value);
+  if (costs.ok()) field = *std::move(costs);
+  return costs.status();
+}
+
+// Writers of one key each; nothing for what is not known.
+template <typename T>
+void Write(const char* key, const T& field, Json& root) {
+  root[key] = field;
+}
+void Write(const char* key, const std::optional<double>& field, Json& root) {
+  if (field.has_value()) root[key] = *field;
+}
+void Write(const char* key, const CostTable& field, Json& root) {
+  if (!field.empty()) root[key] = CostsToJson(field);
+}
+
 // Calls visit(key, field) for every field of `t`.
 template <typename T, typename Visit>
 void VisitFields(T& t, Visit visit) {
@@ -116,8 +141,15 @@ void VisitFields(T& t, Visit visit) {
   visit("tagged", t.tagged);
   visit("max_kv_splits", t.max_kv_splits);
   visit("stream_gb_per_s", t.stream_gb_per_s);
+  visit("slots", t.slots);
+  visit("copy_us", t.copy_us);
   visit("hop_us", t.hop_us);
+  visit("counter_hop_us", t.counter_hop_us);
+  visit("load_us", t.load_us);
+  visit("signal_us", t.signal_us);
+  visit("release_us", t.release_us);
   visit("instruction_us", t.instruction_us);
+  visit("costs", t.costs);
   visit("notes", t.notes);
 }
 
@@ -129,6 +161,7 @@ absl::Status CheckRanges(const Target& t) {
   if (t.name.empty()) return bad("name", "is missing or empty");
   if (t.workers == 0) return bad("workers", "must be at least 1");
   if (t.stages == 0) return bad("stages", "must be at least 1");
+  if (t.slots == 0) return bad("slots", "must be at least 1");
   if (t.max_kv_splits == 0) return bad("max_kv_splits", "must be at least 1");
   if (t.stream_gb_per_s <= 0) return bad("stream_gb_per_s", "must be above 0");
   return absl::OkStatus();
@@ -145,6 +178,7 @@ Target CpuTarget(uint32_t workers) {
   t.tagged = false;
   t.max_kv_splits = 2;
   t.stream_gb_per_s = 10.0 * workers;
+  t.copy_us = 0;
   t.hop_us = 1;
   t.instruction_us = 0.2;
   t.notes =
@@ -198,8 +232,9 @@ absl::StatusOr<Target> ParseTarget(absl::string_view json) {
 
 std::string TargetToJson(const Target& target) {
   Json root;
-  VisitFields(target,
-              [&](const char* key, const auto& field) { root[key] = field; });
+  VisitFields(target, [&](const char* key, const auto& field) {
+    Write(key, field, root);
+  });
   return root.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

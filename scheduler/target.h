@@ -3,11 +3,13 @@
 #define MKVM_SCHEDULER_TARGET_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "scheduler/costs.h"
 
 namespace mkvm::scheduler {
 
@@ -21,8 +23,16 @@ struct Target {
   uint32_t max_kv_splits = 16;       // attention splits per kv head at most
   // Cost model. Sources: docs/performance.md; measured ones say so in `notes`.
   double stream_gb_per_s = 100;  // read-only stream, all workers
+  uint32_t slots = 8;            // instructions that a worker fetches ahead
+  double copy_us = 1;            // a stage's copy on an idle machine
   double hop_us = 1;             // publish -> seen by another worker
-  double instruction_us = 0.05;  // fetch, decode, dispatch
+  // The same by a counter, from its tick on; hop_us where not measured.
+  std::optional<double> counter_hop_us;
+  double load_us = 0;     // reading activations, or a counter, that are there
+  double signal_us = 0;   // last write -> signal
+  double release_us = 0;  // more, when the signal is a release
+  double instruction_us = 0.05;  // signal -> next instruction: fetch, decode
+  CostTable costs;               // the instructions' own times
   std::string notes;
 };
 

@@ -115,7 +115,8 @@ TEST(CostModelTest, PredictionsArePlausible) {
     double before = 0;
     for (const Prediction& p : info.predictions) {
       EXPECT_GE(p.us, p.stream_us) << name;
-      EXPECT_LE(p.us, p.stream_us * 2) << name;
+      // At batch 1 the GPUs are held up by hops and single instructions too.
+      EXPECT_LE(p.us, p.stream_us * 3) << name;
       EXPECT_GE(p.us, before) << name;
       before = p.us;
     }

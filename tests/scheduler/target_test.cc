@@ -96,7 +96,62 @@ INSTANTIATE_TEST_SUITE_P(
         BadJson{R"({"name": "a", "panels": 1})", "must be true or false"},
         BadJson{R"({"name": "a", "hop_us": -1})", "not negative"},
         BadJson{R"({"name": "a", "hop_us": null})", "not a null"},
-        BadJson{R"({"name": "a", "stream_gb_per_s": 0})", "above 0"}));
+        BadJson{R"({"name": "a", "stream_gb_per_s": 0})", "above 0"},
+        BadJson{R"({"name": "a", "slots": 0})", "at least 1"},
+        BadJson{R"({"name": "a", "counter_hop_us": "x"})",
+                "\"counter_hop_us\" must be a number"},
+        BadJson{R"({"name": "a", "costs": 3})", "\"costs\" must be an object"},
+        BadJson{R"({"name": "a", "costs": {"gemm": {}}})",
+                "\"gemm\": no such class; there are default, nop, "},
+        BadJson{R"({"name": "a", "costs": {"gemv.store": {}}})",
+                "\"gemv.store\": no such class"},
+        BadJson{R"({"name": "a", "costs": {"gemv": 1}})",
+                "\"gemv\": must be an object"},
+        BadJson{R"({"name": "a", "costs": {"gemv": {"fixed": 1}}})",
+                "\"gemv\": unknown key \"fixed\"; there are fixed_us"},
+        BadJson{R"({"name": "a", "costs": {"gemv": {"fixed_us": -1}}})",
+                "\"fixed_us\" must be a number that is not negative"},
+        BadJson{R"({"name": "a", "costs": {"gemv": {"unit_us": 1}}})",
+                "\"unit_us\" must be an object"},
+        BadJson{R"({"name": "a", "costs": {"gemv": {"unit_us": {"rows": 1}}}})",
+                "no unit \"rows\"; there are stages, slabs"},
+        BadJson{R"({"name": "a", "costs": {"gemv": {"unit_us":
+                   {"stages": null}}}})",
+                "\"stages\" must be a number that is not negative"},
+        BadJson{R"({"name": "a", "costs": {"gemv": {"spread_us": [1, 2]}}})",
+                "\"spread_us\" must be 8 ascending numbers"},
+        BadJson{R"({"name": "a", "costs": {"gemv": {"spread_us":
+                   [0, 1, 2, 3, 4, 5, 7, 6]}}})",
+                "\"spread_us\" must be 8 ascending numbers"}));
+
+TEST(TargetTest, CostsRoundTrip) {
+  const char* json = R"({
+    "name": "a", "counter_hop_us": 1.5, "load_us": 0.25,
+    "costs": {
+      "default": {"fixed_us": 0.5},
+      "gemv.rms_norm.silu_mul": {
+        "fixed_us": 1, "unit_us": {"stages": 0.125, "slabs": 0.75},
+        "spread_us": [-0.5, -0.25, -0.125, 0, 0.125, 0.25, 0.5, 2]}}})";
+  const absl::StatusOr<Target> a = ParseTarget(json);
+  ASSERT_TRUE(a.ok()) << a.status();
+  const absl::StatusOr<Target> b = ParseTarget(TargetToJson(*a));
+  ASSERT_TRUE(b.ok()) << b.status();
+  for (const Target* t : {&*a, &*b}) {
+    EXPECT_EQ(t->counter_hop_us, 1.5);
+    EXPECT_EQ(t->load_us, 0.25);
+    ASSERT_EQ(t->costs.size(), 2u);
+    const OpCost& cost = t->costs.at("gemv.rms_norm.silu_mul");
+    EXPECT_EQ(cost.fixed_us, 1);
+    EXPECT_EQ(cost.unit_us[static_cast<size_t>(Unit::kStages)], 0.125);
+    EXPECT_EQ(cost.unit_us[static_cast<size_t>(Unit::kSlabs)], 0.75);
+    EXPECT_EQ(cost.spread_us.front(), -0.5);
+    EXPECT_EQ(cost.spread_us.back(), 2);
+  }
+  // What is not known is not written.
+  EXPECT_EQ(TargetToJson(ParseTarget(R"({"name": "a"})").value())
+                .find("counter_hop_us"),
+            std::string::npos);
+}
 
 TEST(TargetTest, CompileRefusesStagesThatDoNotFit) {
   Target target = FindTarget("rtx4090").value();

@@ -1,0 +1,77 @@
+// What one instruction costs: a fixed time, and a time per unit of its work.
+//
+// Instructions of one class cost the same per unit. A class is an opcode with
+// the values of its enum operands: "gemv.rms_norm.store", "attention_merge".
+// docs/target.md describes the units and how costs are measured.
+#ifndef MKVM_SCHEDULER_COSTS_H_
+#define MKVM_SCHEDULER_COSTS_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "isa/program.h"
+
+namespace mkvm::scheduler {
+
+// What an instruction's time may grow with.
+enum class Unit : uint8_t {
+  kStages = 0,    // gemv: stages of weights
+  kSlabs = 1,     // gemv: slabs of the vector converted
+  kTurns = 2,     // attention: rounds over 32 positions for two heads
+  kHeads = 3,     // attention, qk_norm_rope_append: q heads of the kv head
+  kSplits = 4,    // attention_merge: parts merged
+  kElements = 5,  // others: 256 elements
+};
+inline constexpr size_t kNumUnits = 6;
+absl::string_view Name(Unit unit);  // "stages", "slabs", ...
+
+template <typename T>
+using PerUnit = std::array<T, kNumUnits>;
+
+// Levels of the quantiles in OpCost::spread_us.
+inline constexpr std::array<double, 8> kSpreadLevels = {0,    0.05, 0.25, 0.5,
+                                                        0.75, 0.95, 0.99, 1};
+
+// Microseconds, from the moment that the operands are there to the last write.
+struct OpCost {
+  double fixed_us = 0;
+  PerUnit<double> unit_us = {};
+  // How far single instructions are off, at kSpreadLevels; empty: not at all.
+  std::vector<double> spread_us;
+
+  // Nothing is known of it.
+  bool IsFree() const {
+    return fixed_us == 0 && unit_us == PerUnit<double>{} && spread_us.empty();
+  }
+};
+
+// By class, by opcode ("gemv"), or "default".
+using CostTable = std::map<std::string, OpCost>;
+
+// The work of an instruction in the pass at `position`. REQUIRES: fields that
+// the verifier accepts.
+PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction,
+                         uint64_t position);
+
+// "gemv.none.add". REQUIRES: as above.
+std::string ClassOf(const isa::Instruction& instruction);
+// Every name that a CostTable may hold.
+std::vector<std::string> CostNames();
+
+// The entry of the class, else of its opcode, else "default", else zeros.
+const OpCost& FindCost(const CostTable& costs, absl::string_view class_name);
+
+// The time of that work, without spread.
+double WorkUs(const OpCost& cost, const PerUnit<uint32_t>& work);
+
+// The spread at `level` in [0, 1], between two quantiles on a line.
+double SpreadUs(const OpCost& cost, double level);
+
+}  // namespace mkvm::scheduler
+
+#endif  // MKVM_SCHEDULER_COSTS_H_
