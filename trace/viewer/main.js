@@ -67,7 +67,9 @@ function setMode(mode) {
 function setPath(shown) {
   view.path = shown;
   byId('path').checked = shown;
-  byId('found').textContent = shown ? pathText() : '';
+  byId('status').textContent = shown ? pathText() : '';
+  byId('status').hidden = !shown;
+  showPinned();
   redraw();
 }
 function setQuery(query) {

@@ -150,9 +150,10 @@ function partsTable(e) {
   table.append(row('in all', endOf(e) - events.begin[e]));
   return table;
 }
-// "0.40 us after its visit began"
+// The instruction's own time began when its worker came to it.
 function relativeTime(nanos) {
-  return nanos < 0 ? `${us(-nanos)} us before` : `${us(nanos)} us after`;
+  return nanos < 0 ? `${us(-nanos)} us before the visit` :
+      `${us(nanos)} us into the visit`;
 }
 
 // `nameOf` makes a producer's name, e.g. as a link.
@@ -173,7 +174,7 @@ function waitsTable(e, nameOf) {
         producer === NO_EVENT ? element('span', 'soft', 'not recorded') :
         element('span', '', 'last ', nameOf(producer),
                 ` on worker ${events.worker[producer]}, published ` +
-                `${relativeTime(events.publish[edge])} the visit's begin`)));
+                relativeTime(events.publish[edge]))));
   }
   if (events.lastBuffer[e] !== NO_EVENT) {
     table.append(row('polled last', raw.buffers[events.lastBuffer[e]]));
@@ -184,7 +185,7 @@ function streamTable(e) {
   const table = element('table');
   const add = (name, time) => {
     if (time !== about.never) {
-      table.append(row(name, `${relativeTime(time)} the visit's begin`));
+      table.append(row(name, relativeTime(time)));
     }
   };
   add('fetched', events.fetched[e]);
@@ -221,15 +222,13 @@ function showTip(e, x, y) {
   tip.style.top = `${Math.max(2, top)}px`;
 }
 
-let hint = null;
 function showPinned() {
-  const details = byId('details');
-  if (hint === null) hint = details.firstElementChild;
+  byId('hint').hidden = view.pinned >= 0 || view.path;
   if (view.pinned < 0) {
-    details.replaceChildren(hint);
+    byId('pinned').replaceChildren();
     return;
   }
-  details.replaceChildren(...describe(view.pinned, (producer) => {
+  byId('pinned').replaceChildren(...describe(view.pinned, (producer) => {
     const link = element('button', 'link', labelOf(producer));
     link.addEventListener('click', () => pin(producer, true));
     return link;

@@ -103,8 +103,8 @@ function sumRow(worker, width, table) {
     ++stats.drawnEvents;
     const instruction = events.instruction[e];
     let strength = 1;
-    if (matches !== null && matches[instruction] === 0) strength = 0.12;
-    if (view.path && onPath[e] === 0) strength *= 0.3;
+    if (matches !== null) strength = matches[instruction] === 1 ? 1 : 0.12;
+    else if (view.path && onPath[e] === 0) strength = 0.3;
     const entry = categoryOf(view.mode, instruction) * STATES.length;
     let x0 = (events.begin[e] - view.begin) * scale;
     for (let k = 0; k < NUM_PARTS; ++k) {
@@ -144,18 +144,20 @@ function drawRows(context) {
   const pixels = new Uint32Array(image.data.buffer);
   const page = parseColor(themeColors.page);
   pixels.fill(0xff000000 | page[2] << 16 | page[1] << 8 | page[0]);
-  const rowPixels = Math.round(rowHeight() * ratio);
-  const gap = rowPixels >= 4 ? 1 : 0;
+  const rowPixels = rowHeight() * ratio;
+  // A line between the rows; between lower ones it would outshine them.
+  const gap = rowPixels >= 7 ? 1 : 0;
   const table = paletteOf(view.mode);
   const shades = [parseColor(themeColors.row),
                   parseColor(themeColors['row-other'])];
   stats.visibleEvents = stats.drawnEvents = 0;
-  const top = Math.round(view.top * ratio);
+  const top = view.top * ratio;
   for (let w = Math.floor(top / rowPixels); w < numWorkers; ++w) {
-    const y = w * rowPixels - top;
+    const y = Math.round(w * rowPixels - top);
     if (y >= height) break;
     const from = Math.max(0, y);
-    const to = Math.min(height, y + rowPixels - gap);
+    const next = Math.round((w + 1) * rowPixels - top);
+    const to = Math.min(height, next - gap);
     if (to <= from) continue;
     const step = sumRow(w, width, table);
     writeLine(pixels, from * width, width, shades[(w >> 3) & 1], step);

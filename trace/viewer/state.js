@@ -55,11 +55,10 @@ function colorOf(mode, category) {
 function rowsHeight() {
   return Math.max(0, layout.height - layout.top - 4);
 }
-// Whole device pixels, so that rows are sharp.
+// CSS pixels; a fraction makes some rows a device pixel higher than others.
 function rowHeight() {
   const fitting = rowsHeight() / Math.max(1, numWorkers);
-  const wanted = view.rowHeight || Math.min(28, Math.max(4, fitting));
-  return Math.max(1, Math.floor(wanted * layout.ratio)) / layout.ratio;
+  return view.rowHeight || Math.min(28, Math.max(3, fitting));
 }
 function plotWidth() {
   return Math.max(1, layout.width - layout.left - 8);
