@@ -21,6 +21,7 @@ enum ExitCode { kOk = 0, kFailed = 1, kUsage = 2 };
 constexpr Verb kVerbs[] = {
     {"run", "run a program: decode with a model, or .npy in and out", RunVerb},
     {"compile", "compile a model's geometry for a target", CompileVerb},
+    {"calibrate", "measure this machine, for compile and info", CalibrateVerb},
     {"asm", "assemble a .mkasm text into a program", AsmVerb},
     {"dis", "print a program as .mkasm text", DisVerb},
     {"verify", "prove a program safe to run", VerifyVerb},

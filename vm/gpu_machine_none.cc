@@ -1,5 +1,6 @@
 // Stands in for gpu_machine.cc in a build without CUDA.
 #include "vm/gpu_machine.h"
+#include "vm/stream_probe.h"
 
 namespace mkvm::vm {
 namespace {
@@ -17,6 +18,10 @@ absl::StatusOr<GpuInfo> QueryGpu(int /*device*/) { return NotBuilt(); }
 absl::StatusOr<std::unique_ptr<Machine>> CreateGpuMachine(
     isa::Program /*program*/, const GpuMachineOptions& /*options*/) {
   return NotBuilt();
+}
+
+absl::StatusOr<double> ProbeGpuStream(int, uint32_t, uint32_t, uint64_t, int) {
+  return QueryGpu(0).status();
 }
 
 }  // namespace mkvm::vm

@@ -65,6 +65,11 @@ int LaunchInterpreter(const LaunchArguments& arguments, uint32_t workers,
 int LaunchTracedInterpreter(const LaunchArguments& arguments, uint32_t workers,
                             CUstream_st* stream);
 
+// Reads `bytes` (a multiple of isa::kStageBytes) in bulk copies, as the weight
+// stream of `workers` workers does.
+int LaunchStream(const char* data, uint64_t bytes, uint32_t workers,
+                 uint32_t num_stages, CUstream_st* stream);
+
 // Packs rows [row_begin, row_begin + rows) of a bf16 matrix (row-major, at
 // `source` on the device, `rows` rows) into panels at `destination`.
 int LaunchPack(const uint16_t* source, uint64_t row_begin, uint64_t rows,

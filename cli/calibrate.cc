@@ -1,0 +1,207 @@
+// mkvm calibrate: measures a machine and writes the target that describes it.
+//
+// A few short decodes are traced, of geometries cut to two layers and at
+// several positions, so that what the costs depend on varies; the scheduler
+// fits the costs to the traces (scheduler/calibrate.h).
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "cli/decoder.h"
+#include "cli/device.h"
+#include "cli/flags.h"
+#include "cli/io.h"
+#include "cli/verbs.h"
+#include "model/weights.h"
+#include "scheduler/calibrate.h"
+#include "scheduler/compile.h"
+#include "vm/stream_probe.h"
+
+namespace mkvm::cli {
+namespace {
+
+// One program, traced from each of the positions.
+struct Experiment {
+  std::string config;
+  uint32_t max_vocabulary;  // the geometry's, cut to this
+  uint32_t max_kv_splits;   // cut to this
+  const char* transport;    // "tagged" or "counters"
+  std::vector<int64_t> positions;
+};
+
+constexpr uint32_t kLayers = 2;
+constexpr int64_t kWarmUpPasses = 4;  // stages and slots fill, clocks settle
+constexpr int64_t kTracedPasses = 8;
+constexpr uint32_t kUncut = 0xffffffffu;
+
+// scheduler/calibrate.h says what has to vary.
+std::vector<Experiment> Experiments(const Device& device) {
+  if (!device.gpu) {
+    return {{"qwen3-tiny", kUncut, kUncut, "counters", {0, 200}},
+            {"qwen3-0.6b", 8192, kUncut, "counters", {0, 200}}};
+  }
+  return {{"qwen3-0.6b", kUncut, kUncut, "tagged", {0, 500, 4000}},
+          {"qwen3-0.6b", kUncut, 4, "tagged", {500, 2000}},
+          {"qwen3-0.6b", 32768, kUncut, "counters", {0}},
+          {"qwen3-1.7b", 32768, kUncut, "tagged", {0, 500}},
+          {"qwen3-4b", 32768, kUncut, "tagged", {0, 500}}};
+}
+
+struct CalibrateFlags {
+  std::string device = "auto";
+  std::string out;
+  std::string traces;
+  std::optional<int64_t> threads;
+};
+
+Flags MakeFlags(CalibrateFlags& f) {
+  Flags flags("calibrate [--device D] -o FILE.json",
+              "Measures this machine (its stream of weights, the way from one "
+              "worker to another,\nthe ops) and writes the target file that "
+              "`mkvm compile --target FILE.json` and\n`mkvm info` take.");
+  flags.Add("output,o", &f.out, "FILE.json", "the target (- is stdout)");
+  flags.Add("device", &f.device, "auto|cpu|cuda:K",
+            "auto: a GPU if one works, else the CPU");
+  flags.Add("threads", &f.threads, "N", "of the CPU machine (one per core)");
+  flags.Add("keep_traces", &f.traces, "PREFIX",
+            "also write the traces, as PREFIX0.mkt, PREFIX1.mkt, ...");
+  return flags;
+}
+
+int ThreadsOf(const CalibrateFlags& f) {
+  return static_cast<int>(
+      f.threads.value_or(std::max(1u, std::thread::hardware_concurrency())));
+}
+
+absl::StatusOr<double> ProbeStream(const Device& device,
+                                   const scheduler::Target& target,
+                                   const CalibrateFlags& f) {
+  // Far larger than any cache there is, in whole stages.
+  constexpr uint64_t kGpuBytes = uint64_t{1} << 30;
+  constexpr uint64_t kCpuBytes = uint64_t{256} << 20;
+  constexpr int kRepeats = 9;
+  return device.gpu ? vm::ProbeGpuStream(*device.gpu, target.workers,
+                                         target.stages, kGpuBytes, kRepeats)
+                    : vm::ProbeCpuStream(ThreadsOf(f), kCpuBytes, kRepeats);
+}
+
+absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(
+    const Experiment& experiment, const Device& device,
+    const scheduler::Target& target, const CalibrateFlags& f) {
+  absl::StatusOr<model::Config> config = model::FindConfig(experiment.config);
+  if (!config.ok()) return config.status();
+  config->num_layers = std::min(config->num_layers, kLayers);
+  config->vocab_size = std::min(config->vocab_size, experiment.max_vocabulary);
+  config->eos_token_ids.clear();
+  scheduler::Target cut = target;
+  cut.max_kv_splits = std::min(cut.max_kv_splits, experiment.max_kv_splits);
+  scheduler::CompileOptions options;
+  options.max_context = static_cast<uint32_t>(
+      std::max(experiment.positions.back() + kWarmUpPasses + kTracedPasses + 1,
+               int64_t{1024}));
+  absl::StatusOr<isa::Program> program =
+      scheduler::Compile(*config, cut, options);
+  if (!program.ok()) return program.status();
+  program = WithTransport(*std::move(program), experiment.transport);
+  if (!program.ok()) return program.status();
+  if (absl::Status s = CheckProgram(*program, "the calibration's program");
+      !s.ok()) {
+    return s;
+  }
+  return Decoder::Create(device, *std::move(program),
+                         model::MakeSynthetic(*config, 1), ThreadsOf(f));
+}
+
+// Passes from `position` on; the KV cache before it holds zeros, which take as
+// long to read as anything.
+absl::StatusOr<trace::Trace> TraceAt(Decoder& decoder, int64_t position) {
+  const int64_t passes = kWarmUpPasses + kTracedPasses;
+  if (absl::Status s = decoder.SetTokens(
+          {1}, 1, MaxContextTokens(decoder.machine().program()), {});
+      !s.ok()) {
+    return s;
+  }
+  vm::RunOptions options;
+  options.first_position = position;
+  options.max_passes = passes;
+  options.watchdog_seconds = 60;
+  options.trace = vm::TraceOptions{.first_pass = kWarmUpPasses};
+  absl::StatusOr<vm::RunResult> result = decoder.machine().Run(options);
+  if (!result.ok()) return result.status();
+  if (result->trace->dropped > 0) {
+    return absl::InternalError("a calibration trace does not fit its buffer");
+  }
+  return *std::move(result->trace);
+}
+
+absl::Status RunExperiment(const Experiment& experiment, const Device& device,
+                           const scheduler::Target& target,
+                           const CalibrateFlags& f,
+                           std::vector<trace::Trace>& traces) {
+  absl::StatusOr<std::unique_ptr<Decoder>> decoder =
+      MakeDecoder(experiment, device, target, f);
+  if (!decoder.ok()) return decoder.status();
+  for (const int64_t position : experiment.positions) {
+    absl::StatusOr<trace::Trace> trace = TraceAt(**decoder, position);
+    if (!trace.ok()) return trace.status();
+    trace->command = absl::StrCat("mkvm calibrate: ", experiment.config, ", ",
+                                  kLayers, " layers, ", experiment.transport,
+                                  ", position ", position + kWarmUpPasses);
+    trace->stream_gb_per_s = target.stream_gb_per_s;
+    absl::FPrintF(stderr, "traced %s: %d instructions\n", trace->command,
+                  trace->events.size());
+    if (!f.traces.empty()) {
+      const std::string path = absl::StrCat(f.traces, traces.size(), ".mkt");
+      if (absl::Status s = WriteFile(path, trace::Serialize(*trace)); !s.ok()) {
+        return s;
+      }
+    }
+    traces.push_back(*std::move(trace));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CalibrateVerb(Args args) {
+  CalibrateFlags f;
+  Flags flags = MakeFlags(f);
+  absl::StatusOr<std::vector<std::string>> none = flags.Parse(args, 0, 0);
+  if (flags.help_wanted()) {
+    std::fputs(flags.HelpText().c_str(), stdout);
+    return absl::OkStatus();
+  }
+  if (!none.ok()) return none.status();
+  if (f.out.empty()) return UsageError("calibrate needs -o FILE.json");
+  if (f.threads.value_or(1) < 1) return UsageError("--threads is not above 0");
+  absl::StatusOr<Device> device = ChooseDevice(f.device);
+  if (!device.ok()) return device.status();
+  absl::StatusOr<scheduler::Target> target = TargetOf(*device);
+  if (!target.ok()) return target.status();
+  absl::StatusOr<double> stream = ProbeStream(*device, *target, f);
+  if (!stream.ok()) return stream.status();
+  target->stream_gb_per_s = *stream;
+  absl::FPrintF(stderr, "stream: %.1f GB/s\n", *stream);
+
+  std::vector<trace::Trace> traces;
+  for (const Experiment& experiment : Experiments(*device)) {
+    if (absl::Status s = RunExperiment(experiment, *device, *target, f, traces);
+        !s.ok()) {
+      return s;
+    }
+  }
+  absl::StatusOr<scheduler::Target> fitted = scheduler::Fit(traces, *target);
+  if (!fitted.ok()) return fitted.status();
+  fitted->stream_gb_per_s = *stream;
+  fitted->notes =
+      absl::StrCat("measured by mkvm calibrate on ", traces.front().machine);
+  return WriteFile(f.out, scheduler::TargetToJson(*fitted));
+}
+
+}  // namespace mkvm::cli
