@@ -112,6 +112,7 @@ void Writer::WriteNames() {
   Name("thread", kToken, kPathThread, "critical path", kPathThread);
   const std::pair<Process, const char*> roles[] = {
       {kCompute, "compute"}, {kStream, "weight stream"}, {kFetch, "fetch"}};
+  if (trace_.program.num_workers() == 0) return;
   for (const auto& [process, name] : roles) {
     Name("process", process, Thread(process, 0), name, process);
     for (uint32_t w = 0; w < trace_.program.num_workers(); ++w) {
@@ -266,7 +267,7 @@ void Writer::WriteRate() {
     Open("C", kToken, kPassesThread, "read");
     absl::StrAppend(
         &out_, ",\"ts\":", Micros(static_cast<Nanos>(bin) * rate.bin_ns),
-        ",\"args\":{\"GB/s\":", absl::StrFormat("%.1f", gb_per_s), "}");
+        ",\"args\":{\"GB/s\":", absl::StrFormat("%.3f", gb_per_s), "}");
     Close();
   };
   for (size_t i = 0; i < rate.gb_per_s.size(); ++i) write(i, rate.gb_per_s[i]);
