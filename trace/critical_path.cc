@@ -66,14 +66,17 @@ class Walker {
   }
 
  private:
-  // The edge that let the event begin, if one came after its place in the
-  // queue did; else none.
+  // The edge from another worker that let the event begin, if it came after
+  // the event's place in the queue did; else none.
   Edge BindingEdge(EventIndex event) const {
     Edge binding;
     Nanos latest = events_[event].visited;
     for (int i = 0; i < d_.NumWaits(event); ++i) {
       const Edge edge = d_.EdgeOf(event, i);
-      if (edge.producer == kNoEvent) continue;
+      if (edge.producer == kNoEvent ||
+          events_[edge.producer].worker == events_[event].worker) {
+        continue;
+      }
       const Nanos visible = edge.publish + d_.Propagation(edge.transport);
       if (visible > latest) {
         latest = visible;

@@ -68,7 +68,7 @@ struct PathTable {
   };
   uint32_t num_tokens = 0;
   double ns = 0;
-  double hops = 0;  // from one worker to another, or to itself by a wait
+  double hops = 0;  // from one worker to another
   std::array<double, kNumPathParts> parts = {};
   std::vector<Kind> kinds;  // on the path, in the order of the queues
 };

@@ -13,6 +13,10 @@
 namespace mkvm::trace {
 namespace {
 
+// A file can claim more; beyond these, stages are no model of a machine.
+constexpr uint32_t kMostRingStages = 4096;
+constexpr uint64_t kMostEventStages = 1 << 16;
+
 // The element at that share of the sorted values; 0 when there is none.
 double Quantile(std::vector<double> values, double share) {
   if (values.empty()) return 0;
@@ -36,7 +40,7 @@ Replay::Replay(const Dependencies& dependencies) : d_(dependencies) {
 void Replay::MakeWork() {
   const Trace& trace = d_.trace();
   const isa::Program& program = trace.program;
-  stream_.stages = std::max(program.target.stages, 1u);
+  stream_.stages = std::clamp(program.target.stages, 1u, kMostRingStages);
   stream_.recorded =
       std::any_of(trace.events.begin(), trace.events.end(),
                   [](const Event& e) { return e.load_begin != kNever; });
@@ -56,9 +60,9 @@ void Replay::MakeWork() {
     work.signal = static_cast<double>(b.overhead);
     const uint64_t bytes =
         isa::StreamedBytes(program.buffers, program.queues[e.worker][e.pc]);
-    if (stream_.recorded && bytes > 0) {
-      work.stages =
-          static_cast<uint32_t>((bytes + stage_bytes - 1) / stage_bytes);
+    const uint64_t stages = (bytes + stage_bytes - 1) / stage_bytes;
+    if (stream_.recorded && stages > 0 && stages <= kMostEventStages) {
+      work.stages = static_cast<uint32_t>(stages);
     } else {
       work.fixed_wait = static_cast<double>(b.stage_wait);
     }
@@ -77,6 +81,7 @@ void Replay::AddHops() {
   };
   const auto bound_by_data = [&](const Event& e, const Edge& edge) {
     return edge.producer != kNoEvent &&
+           trace.events[edge.producer].worker != e.worker &&
            edge.publish + d_.Propagation(edge.transport) > e.visited;
   };
   std::vector<Edge> last(work_.size());

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <tuple>
 #include <utility>
 
@@ -188,6 +189,18 @@ absl::Status ReadMeta(absl::string_view text, Trace& trace) {
   if (source != "measured" && source != "predicted") {
     return Bad(absl::StrCat("description: unknown source \"", source, "\""));
   }
+  constexpr int64_t kMostPositions = int64_t{1} << 40;
+  if (trace.first_position < 0 || trace.first_position > kMostPositions) {
+    return Bad("description: \"first_position\" is out of range");
+  }
+  if (trace.num_passes >
+      std::numeric_limits<uint32_t>::max() - trace.first_pass) {
+    return Bad("description: \"num_passes\" is out of range");
+  }
+  for (const double figure :
+       {trace.resolution_ns, trace.skew_ns, trace.stream_gb_per_s}) {
+    if (figure < 0) return Bad("description: a figure is below 0");
+  }
   trace.source = source == "measured" ? Source::kMeasured : Source::kPredicted;
   return absl::OkStatus();
 }
@@ -234,6 +247,10 @@ absl::Status ReadEvents(Reader& reader, Trace& trace) {
       reader.rest().size() != count * sizeof(EventRecord)) {
     return Bad(absl::StrCat("it should hold ", count, " events, but has ",
                             reader.rest().size(), " bytes for them"));
+  }
+  // Indices of events are 32 bits, with one to spare.
+  if (count >= std::numeric_limits<uint32_t>::max()) {
+    return Bad(absl::StrCat(count, " events are too many"));
   }
   trace.events.reserve(count);
   for (size_t i = 0; i < count; ++i) {
