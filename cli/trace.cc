@@ -43,11 +43,11 @@ struct Options {
 
 Flags MakeFlags(Options& o) {
   Flags flags(
-      "trace FILE.mkt [FLAGS]\n       mkvm trace diff A.mkt B.mkt [--passes "
-      "A..B] [--json]",
+      "trace (FILE.mkt | diff A.mkt B.mkt) [FLAGS]",
       "What a trace of `mkvm run --trace` or `mkvm compile --simulate` says: "
       "time per\nopcode and per phase, who waited for whom, the critical path, "
-      "what-if; or what\ngot faster and slower from one trace to another.");
+      "what-if. With diff: what\ngot faster and slower from A to B; takes "
+      "--passes and --json.");
   flags.Add("passes", &o.passes, "A..B", "only passes A to B - 1 (all)");
   flags.Add("worst", &o.worst, "N", "longest waits to list (10)");
   flags.Add("path", &o.path,
