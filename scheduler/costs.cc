@@ -114,6 +114,18 @@ PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction,
   return work;
 }
 
+bool ReadsActivations(const isa::Program& program,
+                      const isa::Instruction& instruction) {
+  std::vector<isa::Access> accesses;
+  isa::AppendAccesses(program, instruction, accesses);
+  return std::any_of(accesses.begin(), accesses.end(),
+                     [&](const isa::Access& access) {
+                       return access.kind == isa::AccessKind::kRead &&
+                              program.buffers[access.buffer].kind ==
+                                  isa::BufferKind::kActivation;
+                     });
+}
+
 std::string ClassOf(const isa::Instruction& instruction) {
   const isa::OpcodeInfo* info = isa::FindOpcode(instruction.opcode);
   if (info == nullptr) return "default";

@@ -58,6 +58,11 @@ using CostTable = std::map<std::string, OpCost>;
 PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction,
                          uint64_t position);
 
+// Whether it reads what other instructions of the pass wrote. REQUIRES: as
+// above.
+bool ReadsActivations(const isa::Program& program,
+                      const isa::Instruction& instruction);
+
 // "gemv.none.add". REQUIRES: as above.
 std::string ClassOf(const isa::Instruction& instruction);
 // Every name that a CostTable may hold.

@@ -8,7 +8,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
-#include "isa/opcode_table.h"
 #include "isa/traffic.h"
 #include "scheduler/completion.h"
 #include "scheduler/costs.h"
@@ -176,17 +175,11 @@ Step Simulation::MakeStep(const isa::Instruction& instruction) {
     step.stages = work[static_cast<size_t>(Unit::kStages)];
     step.slabs = work[static_cast<size_t>(Unit::kSlabs)];
   }
-  std::vector<isa::Access> accesses;
-  isa::AppendAccesses(program_, instruction, accesses);
-  for (const isa::Access& access : accesses) {
-    const bool read = access.kind == isa::AccessKind::kRead;
-    if (read &&
-        program_.buffers[access.buffer].kind == isa::BufferKind::kActivation) {
-      step.reads_activations = true;
-    }
-    if (instruction.OperandIsPolled(access.operand) &&
-        step.polled == isa::kNoBuffer) {
-      step.polled = access.buffer;
+  step.reads_activations = ReadsActivations(program_, instruction);
+  for (uint32_t i = 0; i < isa::kOperandWords; ++i) {
+    if (instruction.OperandIsPolled(static_cast<int>(i))) {
+      step.polled = instruction.operands[i];
+      break;
     }
   }
   return step;
