@@ -58,6 +58,13 @@ class Interner {
 };
 
 Json AboutJson(const Trace& trace) {
+  double token_ns = 0;
+  Json typical = Json::array();
+  for (const PassSpan& span : TypicalPasses(PassSpans(trace))) {
+    token_ns += static_cast<double>(span.end - span.begin);
+    typical.push_back(span.pass);
+  }
+  if (!typical.empty()) token_ns /= static_cast<double>(typical.size());
   return {{"program", trace.program.name},
           {"model", trace.program.model},
           {"measured", trace.source == Source::kMeasured},
@@ -70,6 +77,8 @@ Json AboutJson(const Trace& trace) {
           {"resolution_ns", trace.resolution_ns},
           {"skew_ns", trace.skew_ns},
           {"stream_gb_per_s", trace.stream_gb_per_s},
+          {"token_ns", token_ns},
+          {"typical_passes", std::move(typical)},
           {"never", kNeverInPage}};
 }
 

@@ -117,8 +117,9 @@ class Test:
         page.mouse("mouseMoved", point["x"], point["y"])
         self.shot("hover")
         tip = page.run("document.getElementById('tip').innerText")
-        for part in ("L03.down[40]", event["text"], "worker 40", "compute",
-                     "waits for L03.h", "last L03.gate_up[",
+        for part in ("L03.down[40]", event["text"], "worker 40",
+                     "w=model.layers.3.mlp.down_proj.weight",
+                     "wait(L03.h tagged", "compute", "waits for L03.h", "last L03.gate_up[",
                      "first weight copy issued", "bytes"):
             self.check(part in tip, f"the tip lacks '{part}': {tip}")
         page.click(point["x"], point["y"])

@@ -93,6 +93,10 @@ function drawRate(context) {
   }
 }
 
+// Of the rows, without the empty rest below few of them.
+function usedHeight() {
+  return Math.min(rowsHeight(), numWorkers * rowHeight());
+}
 function drawWorkers(context) {
   const height = rowHeight();
   const every = height >= 13 ? 1 : Math.ceil(26 / height / 8) * 8;
@@ -110,7 +114,11 @@ function drawWorkers(context) {
   }
   context.restore();
   context.save();
-  context.translate(13, layout.top + rowsHeight() / 2);
+  if (usedHeight() < 50) {
+    context.restore();
+    return;
+  }
+  context.translate(13, layout.top + usedHeight() / 2);
   context.rotate(-Math.PI / 2);
   context.textAlign = 'center';
   context.fillText('worker', 0, 0);
@@ -128,7 +136,7 @@ function drawPasses(context) {
     const x = Math.round(xOf(passSpans.get(pass).end)) + 0.5;
     if (x < layout.left || x > layout.left + plotWidth()) continue;
     context.moveTo(x, layout.axis.top + layout.axis.height);
-    context.lineTo(x, layout.height);
+    context.lineTo(x, layout.top + usedHeight());
   }
   context.stroke();
   context.setLineDash([]);

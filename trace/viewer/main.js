@@ -233,8 +233,9 @@ fillLegend();
 showPinned();
 new ResizeObserver(resize).observe(stage);
 resize();
-// With several tokens the second is the first whole one.
-setPass(passes.length > 1 ? passes[1] : -1);
+// One whole token is what most want to see first.
+setPass(passes.length > 1 && about.typical_passes.length > 0 ?
+    about.typical_passes[0] : -1);
 
 window.mkvmViewer = {
   stats, view, layout, numEvents, numWorkers, tokens, passes,

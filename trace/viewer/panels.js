@@ -9,10 +9,6 @@ function element(tag, className, ...children) {
   return made;
 }
 
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted.length === 0 ? NaN : sorted[sorted.length >> 1];
-}
 function plural(count, noun) {
   return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
 }
@@ -25,12 +21,10 @@ function fillSummary() {
     byId('summary').append(element('div', '', element('dt', '', name),
                                    element('dd', '', value)));
   };
-  // A first pass that was not recorded from its beginning says little.
-  const whole = tokens.length > 1 ? tokens.slice(1) : tokens;
-  const ns = median(whole.map((token) => token.end - token.begin));
-  if (ns > 0) {
-    add('token', `${us(ns, 1)} us`);
-    add('rate', `${(1e9 / ns).toFixed(0)} tokens/s`);
+  if (about.token_ns > 0) {
+    add('token', `${us(about.token_ns, 1)} us (mean of ` +
+        `${about.typical_passes.length})`);
+    add('rate', `${(1e9 / about.token_ns).toFixed(0)} tokens/s`);
   }
   let bytes = 0;
   for (let e = 0; e < numEvents; ++e) bytes += events.bytes[e];
@@ -69,23 +63,26 @@ function fillPasses() {
   }
 }
 
-// Nanoseconds per category of the mode in the passes shown, and in all.
+// Nanoseconds of all workers per category of the mode, in the time of the pass
+// shown: some of it belongs to instructions of the passes beside it.
 function timesOf(mode) {
+  const {begin, end} = passSpans.get(view.pass) || span;
+  const within = (t0, t1) =>
+      Math.max(0, Math.min(t1, end) - Math.max(t0, begin));
   const times = new Float64Array(modes[mode].names.length);
   let visits = 0;
   for (let e = 0; e < numEvents; ++e) {
-    if (view.pass >= 0 && events.pass[e] !== view.pass) continue;
-    const i = events.instruction[e];
-    visits += endOf(e) - events.begin[e];
+    const time = within(events.begin[e], endOf(e));
+    if (time === 0) continue;
+    visits += time;
     if (mode !== 'state') {
-      times[categoryOf(mode, i)] += endOf(e) - events.begin[e];
+      times[categoryOf(mode, events.instruction[e])] += time;
       continue;
     }
     for (let k = 0; k < NUM_PARTS; ++k) {
-      times[stateOfPart[k]] += partEnd(e, k) - partBegin(e, k);
+      times[stateOfPart[k]] += within(partBegin(e, k), partEnd(e, k));
     }
   }
-  const {begin, end} = passSpans.get(view.pass) || span;
   return {times, visits, all: (end - begin) * Math.max(1, numWorkers)};
 }
 function percent(part, whole) {
