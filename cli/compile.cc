@@ -5,14 +5,19 @@
 #include <cstdio>
 #include <limits>
 #include <optional>
+#include <vector>
 
-#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "cli/flags.h"
 #include "cli/io.h"
 #include "cli/verbs.h"
 #include "scheduler/compile.h"
+#include "scheduler/cost_model.h"
+#include "scheduler/simulate.h"
+#include "trace/trace.h"
 
 namespace mkvm::cli {
 namespace {
@@ -27,8 +32,12 @@ struct CompileFlags {
   bool no_fuse = false;
   bool no_split_kv = false;
   std::string dump;
+  std::string simulate;
+  std::string positions;
   std::string out;
 };
+
+constexpr uint32_t kSimulatedPasses = 4;
 
 Flags MakeFlags(CompileFlags& f) {
   Flags flags("compile (--model DIR | --config NAME) [FLAGS] -o OUT",
@@ -48,6 +57,12 @@ Flags MakeFlags(CompileFlags& f) {
   flags.Add("no_split_kv", &f.no_split_kv, "one attention worker per kv head");
   flags.Add("dump", &f.dump, "graph|tiles|placement|queues",
             "print what a pass made, to stdout");
+  flags.Add("simulate", &f.simulate, "FILE.mkt",
+            "write the trace that the target's costs predict (mkvm trace reads "
+            "it), and print the time per token");
+  flags.Add("positions", &f.positions, "LIST",
+            "of --simulate, the trace at the first (1,512,4096, as far as they "
+            "fit)");
   flags.Add("output,o", &f.out, "FILE",
             "the program; text if it ends in .mkasm");
   return flags;
@@ -58,8 +73,11 @@ absl::Status CheckFlags(const CompileFlags& f) {
     return UsageError(
         "compile needs --model DIR or --config NAME, one of them");
   }
-  if (f.out.empty() && f.dump.empty()) {
-    return UsageError("compile needs -o FILE (or --dump)");
+  if (f.out.empty() && f.dump.empty() && f.simulate.empty()) {
+    return UsageError("compile needs -o FILE (or --dump or --simulate)");
+  }
+  if (f.simulate.empty() && !f.positions.empty()) {
+    return UsageError("--positions needs --simulate");
   }
   constexpr int64_t kMax = std::numeric_limits<uint32_t>::max();
   if (f.workers && (*f.workers < 1 || *f.workers > kMax)) {
@@ -81,6 +99,64 @@ const std::string& PickDump(const scheduler::Dumps& dumps,
   if (name == "graph") return dumps.graph;
   if (name == "tiles") return dumps.tiles;
   return name == "placement" ? dumps.placement : dumps.queues;
+}
+
+// The positions to predict; all of the passes traced have to fit `context`.
+absl::StatusOr<std::vector<uint64_t>> Positions(const CompileFlags& f,
+                                                uint64_t context) {
+  std::vector<uint64_t> positions;
+  if (f.positions.empty()) {
+    for (const uint64_t position : {1, 512, 4096}) {
+      if (position + kSimulatedPasses <= context) positions.push_back(position);
+    }
+    if (positions.empty()) positions.push_back(0);
+    return positions;
+  }
+  for (const absl::string_view piece :
+       absl::StrSplit(f.positions, ',', absl::SkipEmpty())) {
+    uint64_t position;
+    if (!absl::SimpleAtoi(piece, &position) || position >= context ||
+        position + kSimulatedPasses > context) {
+      return UsageError(absl::StrFormat(
+          "--positions: \"%s\" is not in [0, %d]: %d passes are simulated and "
+          "the context is %d",
+          piece, static_cast<int64_t>(context) - int64_t{kSimulatedPasses},
+          kSimulatedPasses, context));
+    }
+    positions.push_back(position);
+  }
+  if (positions.empty()) return UsageError("--positions: no position");
+  return positions;
+}
+
+absl::Status WriteSimulation(const CompileFlags& f, const isa::Program& program,
+                             const scheduler::Target& target,
+                             absl::Span<const uint64_t> positions) {
+  absl::StatusOr<trace::Trace> trace = scheduler::Simulate(
+      program, target,
+      {.first_position = positions.front(), .passes = kSimulatedPasses});
+  if (!trace.ok()) return trace.status();
+  trace->command =
+      absl::StrCat("mkvm compile ",
+                   f.config.empty() ? absl::StrCat("--model ", f.model)
+                                    : absl::StrCat("--config ", f.config),
+                   " --target ", f.target, " --simulate ", f.simulate);
+  if (absl::Status s = WriteFile(f.simulate, trace::Serialize(*trace));
+      !s.ok()) {
+    return s;
+  }
+  absl::FPrintF(stderr, "%s: %d instructions of %d passes from position %d\n",
+                f.simulate, trace->events.size(), trace->num_passes,
+                positions.front());
+  std::FILE* out = f.simulate == "-" ? stderr : stdout;
+  for (const uint64_t position : positions) {
+    const double us = scheduler::PredictPassUs(program, target, position);
+    absl::FPrintF(out,
+                  "position %5d: %9.1f us per token, %7.1f tokens/s "
+                  "(predicted)\n",
+                  position, us, us > 0 ? 1e6 / us : 0);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -135,6 +211,16 @@ absl::Status CompileVerb(Args args) {
           : scheduler::CompileWithDumps(*config, *target, options, dumps);
   if (!program.ok()) return program.status();
   if (!f.dump.empty()) std::fputs(PickDump(dumps, f.dump).c_str(), stdout);
+  if (!f.simulate.empty()) {
+    const uint64_t context =
+        options.max_context != 0 ? options.max_context : config->max_positions;
+    auto positions = Positions(f, context);
+    if (!positions.ok()) return positions.status();
+    if (absl::Status s = WriteSimulation(f, *program, *target, *positions);
+        !s.ok()) {
+      return s;
+    }
+  }
   if (f.out.empty()) return absl::OkStatus();
   if (absl::Status s = WriteProgram(f.out, *program); !s.ok()) return s;
   absl::FPrintF(stderr, "%s: %s for %s: %d instructions on %d workers\n", f.out,
