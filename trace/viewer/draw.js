@@ -204,10 +204,14 @@ function drawPath(context) {
       y = row;
     }
   }
-  context.lineWidth = 4;
-  context.strokeStyle = themeColors.page;
-  context.stroke();
-  context.lineWidth = 1.8;
+  // Many tokens' steps side by side would hide everything else.
+  const dense = steps > plotWidth() / 3;
+  if (!dense) {
+    context.lineWidth = 4;
+    context.strokeStyle = themeColors.page;
+    context.stroke();
+  }
+  context.lineWidth = dense ? 0.4 : 1.8;
   context.strokeStyle = themeColors.path;
   context.stroke();
   context.lineWidth = 1;

@@ -3,7 +3,7 @@
 // instructions share a pixel, and a frame's cost is bounded by the pixels and
 // not by the trace.
 
-const MAX_EVENTS_PER_PIXEL = 6;
+const MAX_EVENTS_PER_PIXEL = 3;
 const stats = {frames: 0, lastFrameMs: 0, frameMs: [], visibleEvents: 0,
                drawnEvents: 0};
 
@@ -104,7 +104,7 @@ function sumRow(worker, width, table) {
     const instruction = events.instruction[e];
     let strength = 1;
     if (matches !== null) strength = matches[instruction] === 1 ? 1 : 0.12;
-    else if (view.path && onPath[e] === 0) strength = 0.3;
+    else if (view.path && onPath[e] === 0) strength = 0.4;
     const entry = categoryOf(view.mode, instruction) * STATES.length;
     let x0 = (events.begin[e] - view.begin) * scale;
     for (let k = 0; k < NUM_PARTS; ++k) {
