@@ -310,6 +310,18 @@ TEST(PerfettoTest, TakesTracesWithLittleInThem) {
   CheckDocument(Document(Convert(trace)));
 }
 
+TEST(PerfettoTest, EndsArrowsInsideTheirSlices) {
+  // The waiter was done in the nanosecond in which it found its data: a slice
+  // does not hold its own end.
+  Trace trace = TinyTrace("");
+  Event& waiter = trace.events[2];
+  waiter.ready = waiter.done = waiter.signaled = waiter.poll_begin;
+  const Document document(Convert(trace));
+  CheckDocument(document);
+  ASSERT_EQ(document.Phase("f").size(), 2u);
+  EXPECT_EQ(ToNanos((*document.Phase("f")[1])["ts"]), 2599);
+}
+
 TEST(PerfettoTest, DrawsNoArrowBackInTime) {
   // Clocks apart: the waiter saw the counter before it was ticked.
   Trace trace = TinyTrace("");
