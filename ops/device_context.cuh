@@ -86,7 +86,9 @@ struct InstructionSlot {
   uint32_t panel_operands;         // bit i: operand i is stored in panels
   // The counter values that the waits want in this pass; 0: none.
   uint32_t wanted[isa::kMaxWaits];
-  TraceRecord record;  // traced kernel
+  // Traced kernel.
+  TraceRecord record;
+  TraceRead reads[kComputeWarps];
 };
 
 // The shared memory of a block; the weight stages follow it, 128-byte aligned.
@@ -115,10 +117,8 @@ inline constexpr uint32_t kStagesOffset =
     (sizeof(SharedMemory) + 127) / 128 * 128;
 static_assert(kStagesOffset <= isa::kWorkerReserveBytes);
 
-// The time on a record's clock.
-__device__ inline uint32_t TraceClock(const TraceRecord& record) {
-  return ptx::ClockCyclesLow() - static_cast<uint32_t>(record.fetched) + 1;
-}
+// The time of a record; never 0.
+__device__ inline uint32_t TraceClock() { return ptx::ClockCyclesLow() | 1; }
 
 // Where a wait is, for the fault record.
 struct Place {
@@ -169,7 +169,6 @@ class DeviceContext {
   uint32_t stage;  // next stage to consume
   uint32_t stage_parity;
   uint32_t partials_copy;  // which copy of partials is next
-  bool has_operands;       // traced kernel: this warp has read some
   uint32_t pass;
   uint32_t tag;  // of this pass
   uint32_t pc;
@@ -239,7 +238,7 @@ class DeviceContext {
     uint64_t state = 0;
     const uint32_t begin = TraceNow();
     for (uint32_t polls = 1;; ++polls) {
-      const uint32_t poll_begin = TraceNow();
+      const uint32_t poll_begin = polls == 1 ? begin : TraceNow();
       load(words);
       uint32_t wrong = 0;
 #pragma unroll
@@ -279,11 +278,18 @@ class DeviceContext {
   // ---- the weight stream
   // Waits until the next stage has arrived. Whole warp.
   __device__ const uint4* WaitStage() {
-    if (!ptx::BarrierTestWait(&shared->stage_full[stage], stage_parity)) {
-      const uint32_t begin = TraceNow();
-      faulty |= !PollStage(shared, place(), stage, stage_parity);
-      TraceStage(begin);
+    uint64_t* const full = &shared->stage_full[stage];
+    if constexpr (kTraced) {
+      if (ptx::BarrierIsComplete(full, stage_parity)) return StageData();
     }
+    const uint32_t begin = TraceNow();
+    if (!ptx::BarrierTestWait(full, stage_parity)) {
+      faulty |= !PollStage(shared, place(), stage, stage_parity);
+    }
+    TraceStage(begin);
+    return StageData();
+  }
+  __device__ const uint4* StageData() const {
     return reinterpret_cast<const uint4*>(stages + stage * isa::kStageBytes);
   }
   // Hands the stage back; the warp has read what it needs of it. Whole warp.
@@ -298,24 +304,26 @@ class DeviceContext {
   // ---- trace points: nothing in the kernel without them
   __device__ uint32_t TraceNow() const {
     if constexpr (!kTraced) return 0;
-    return TraceClock(slot->record);
+    return TraceClock();
   }
-  // This warp has read operands from `buffer`: the wait began at `begin`, the
-  // read that succeeded at `poll_begin`. The last warp's first read makes the
-  // instruction ready; later ones count as waiting, in thread 0's eyes.
+  // This warp, or some lanes of it, has read operands from `buffer`: the wait
+  // began at `begin`, the read that succeeded at `poll_begin`. The last warp's
+  // first read makes the instruction ready; later ones count as waiting, in
+  // thread 0's eyes.
   __device__ void TraceOperands(uint32_t begin, uint32_t poll_begin,
                                 uint32_t buffer) {
     if constexpr (!kTraced) return;
     const uint32_t now = TraceNow();
-    if (has_operands) {
-      if (thread() == 0) slot->record.operand_wait += now - begin;
-    } else if (atomicMax(&slot->record.ready, now) < now) {
-      slot->record.poll_begin = poll_begin;
-      slot->record.last_buffer = buffer + 1;
+    const uint32_t first = __ffs(static_cast<int>(__activemask())) - 1;
+    if (lane() != first) return;
+    TraceRead& read = slot->reads[warp()];
+    if (read.ready == 0) {
+      read = {now, poll_begin, buffer + 1};
+    } else if (thread() == 0) {
+      slot->record.operand_wait += now - begin;
     }
-    has_operands = true;
   }
-  // Thread 0 has waited for a stage since `begin`.
+  // Warp 0 has waited for a stage since `begin`.
   __device__ void TraceStage(uint32_t begin) {
     if constexpr (!kTraced) return;
     if (thread() != 0) return;

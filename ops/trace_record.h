@@ -6,7 +6,7 @@
 
 namespace mkvm::ops {
 
-// Times are cycles of the SM's clock after `fetched`, plus 1; 0: never. A
+// Times are the lower 32 bits of the SM's clock, the last bit set; 0: never. A
 // visit that lasts longer than 2^32 cycles (2.4 s) comes out shorter. What the
 // fields mean: trace/trace.h.
 struct TraceRecord {
@@ -21,6 +21,12 @@ struct TraceRecord {
   uint32_t unused;
 };
 static_assert(sizeof(TraceRecord) == 72);
+
+// The first read of operands by one compute warp. Kept per warp, so that no two
+// write the same words; the last warp's goes into the record.
+struct TraceRead {
+  uint32_t ready, poll_begin, last_buffer;
+};
 
 // One reading of both clocks of a worker.
 struct TraceSample {

@@ -41,8 +41,13 @@ absl::StatusOr<GpuTrace> GpuTrace::Create(const isa::Program& program,
       options.max_bytes / sizeof(ops::TraceRecord) / trace.workers_;
   trace.capacity_ = static_cast<uint32_t>(
       std::clamp<uint64_t>(std::min(wanted, fits), 1, 0xffffffffu));
-  // One per pass, one when the window has ended, one when the launch has.
-  trace.samples_per_worker_ = trace.end_pass_ - trace.first_pass_ + 2;
+  // The window's, those of the pass before it, and one after it.
+  const uint64_t samples = (longest + kTraceSamplePeriod - 1) /
+                               kTraceSamplePeriod *
+                               static_cast<uint64_t>(end - first + 1) +
+                           1;
+  trace.samples_per_worker_ =
+      static_cast<uint32_t>(std::min<uint64_t>(samples, 0xffffffffu));
   const auto allocate = [&](auto& pointer, uint64_t per_worker) {
     using T = typename std::decay_t<decltype(pointer)>::element_type;
     auto memory = AllocateDevice<T>(per_worker * trace.workers_, "the trace");

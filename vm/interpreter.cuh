@@ -185,7 +185,7 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
     if constexpr (ops::kTraced) {
       ops::TraceRecord& record = shared->slots[cursor.slot].record;
       if (context.lane() == 0) {
-        record.load_end = ops::TraceClock(record);
+        record.load_end = ops::TraceClock();
         if (record.load_begin == 0) record.load_begin = record.load_end;
       }
     }
@@ -324,7 +324,6 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
     context.tag = isa::TagOfPass(cursor.pass);
     context.position = arguments.first_position + cursor.pass;
     if constexpr (ops::kTraced) {
-      context.has_operands = false;
       if (context.thread() == 0) slot.record.visited = context.TraceNow();
     }
     WaitForCounters(arguments, slot, context);

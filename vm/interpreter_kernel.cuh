@@ -153,7 +153,6 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   context.stage = 0;
   context.stage_parity = 0;
   context.partials_copy = 0;
-  context.has_operands = false;
 
   const uint32_t warp = threadIdx.x / 32;
   if (warp == kFetchWarp) {

@@ -19,7 +19,7 @@ class FetchTracer {
 
   // The slot has come back, or was never used. Whole warp.
   __device__ void Close(uint32_t slot) {
-    const ops::TraceRecord& record = shared_->slots[slot].record;
+    ops::TraceRecord& record = shared_->slots[slot].record;
     const bool wanted = record.signaled != 0 &&
                         record.pass >= arguments_.first_pass &&
                         record.pass < arguments_.end_pass;
@@ -28,6 +28,7 @@ class FetchTracer {
       ++counts_.dropped;
       return;
     }
+    TakeLastRead(slot);
     constexpr uint32_t kWords = sizeof(ops::TraceRecord) / sizeof(uint32_t);
     auto* to = reinterpret_cast<uint32_t*>(
         arguments_.records + uint64_t{blockIdx.x} * arguments_.capacity +
@@ -41,12 +42,16 @@ class FetchTracer {
   // The slot is about to be announced. Whole warp; each lane's writes are
   // announced with it.
   __device__ void Open(uint32_t slot, uint32_t pass, uint32_t pc) {
-    if (pc == 0 && pass >= arguments_.first_pass &&
-        pass <= arguments_.end_pass) {
+    // Also before the window and once after it, so that every time lies between
+    // two readings.
+    if (pc % kTraceSamplePeriod == 0 && pass + 1 >= arguments_.first_pass &&
+        pass <= arguments_.end_pass && !closed_) {
       ReadClocks();
+      closed_ = pass == arguments_.end_pass;
     }
     ops::TraceRecord& record = shared_->slots[slot].record;
     __syncwarp();  // Close has read what was there
+    if (lane_ < ops::kComputeWarps) shared_->slots[slot].reads[lane_] = {};
     if (lane_ == 0) {
       record = {};
       record.fetched = ptx::ClockCycles();
@@ -61,11 +66,31 @@ class FetchTracer {
     for (uint32_t i = 0; i < ops::kInstructionSlots; ++i) {
       Close((next_slot + i) % ops::kInstructionSlots);
     }
-    ReadClocks();
+    if (!closed_) ReadClocks();
     if (lane_ == 0) arguments_.counts[blockIdx.x] = counts_;
   }
 
  private:
+  // Of the warps' first reads, the last one goes into the record.
+  __device__ void TakeLastRead(uint32_t slot) {
+    const ops::TraceRead* reads = shared_->slots[slot].reads;
+    const bool mine = lane_ < ops::kComputeWarps;
+    const auto fetched =
+        static_cast<uint32_t>(shared_->slots[slot].record.fetched);
+    // Since `fetched`: the clock's lower bits may have gone round.
+    const uint32_t since =
+        mine && reads[lane_].ready != 0 ? reads[lane_].ready - fetched : 0;
+    const uint32_t last = __reduce_max_sync(0xffffffffu, since);
+    const uint32_t who = __ballot_sync(0xffffffffu, mine && since == last);
+    if (lane_ == __ffs(static_cast<int>(who)) - 1) {
+      ops::TraceRecord& record = shared_->slots[slot].record;
+      record.ready = reads[lane_].ready;
+      record.poll_begin = reads[lane_].poll_begin;
+      record.last_buffer = reads[lane_].last_buffer;
+    }
+    __syncwarp();
+  }
+
   // Both clocks at the moment when the coarser one steps.
   __device__ void ReadClocks() {
     constexpr int kMostReadings = 4096;
@@ -87,6 +112,7 @@ class FetchTracer {
   ops::SharedMemory* shared_;
   const uint32_t lane_;
   ops::TraceCounts counts_ = {};
+  bool closed_ = false;  // the clocks were read after the window
 };
 
 }  // namespace mkvm::vm

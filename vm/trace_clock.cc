@@ -52,7 +52,8 @@ trace::Event ToEvent(const ops::TraceRecord& record, uint32_t worker,
                      const ClockMap& clock) {
   const auto at = [&](uint32_t time) -> trace::Nanos {
     if (time == 0) return trace::kNever;
-    return std::llround(clock.NanosAt(record.fetched + time - 1));
+    const uint32_t since = time - static_cast<uint32_t>(record.fetched);
+    return std::llround(clock.NanosAt(record.fetched + since));
   };
   // A duration at the rate of the visit's own time.
   const auto lasting = [&](uint32_t cycles) -> trace::Nanos {
@@ -63,7 +64,7 @@ trace::Event ToEvent(const ops::TraceRecord& record, uint32_t worker,
   event.worker = worker;
   event.pass = record.pass;
   event.pc = record.pc;
-  event.fetched = at(1);
+  event.fetched = std::llround(clock.NanosAt(record.fetched));
   event.load_begin = at(record.load_begin);
   event.load_end = at(record.load_end);
   event.visited = at(record.visited);

@@ -55,18 +55,9 @@ __device__ inline void BarrierArrive(uint64_t* barrier) {
 }
 
 // True once the phase of that parity has completed; acquires what its arrivals
-// released. May suspend the thread for a short, bounded time.
-__device__ inline bool BarrierTestWait(uint64_t* barrier, uint32_t parity) {
+// released.
+__device__ inline bool BarrierIsComplete(uint64_t* barrier, uint32_t parity) {
   uint32_t done;
-#if __CUDA_ARCH__ >= 900
-  asm volatile(
-      "{\n\t.reg .pred p;\n\t"
-      "mbarrier.try_wait.parity.shared.b64 p, [%1], %2;\n\t"
-      "selp.u32 %0, 1, 0, p;\n\t}"
-      : "=r"(done)
-      : "r"(SharedAddress(barrier)), "r"(parity)
-      : "memory");
-#else
   asm volatile(
       "{\n\t.reg .pred p;\n\t"
       "mbarrier.test_wait.parity.shared.b64 p, [%1], %2;\n\t"
@@ -74,8 +65,24 @@ __device__ inline bool BarrierTestWait(uint64_t* barrier, uint32_t parity) {
       : "=r"(done)
       : "r"(SharedAddress(barrier)), "r"(parity)
       : "memory");
-#endif
   return done != 0;
+}
+
+// The same, but may suspend the thread for a short, bounded time first.
+__device__ inline bool BarrierTestWait(uint64_t* barrier, uint32_t parity) {
+#if __CUDA_ARCH__ >= 900
+  uint32_t done;
+  asm volatile(
+      "{\n\t.reg .pred p;\n\t"
+      "mbarrier.try_wait.parity.shared.b64 p, [%1], %2;\n\t"
+      "selp.u32 %0, 1, 0, p;\n\t}"
+      : "=r"(done)
+      : "r"(SharedAddress(barrier)), "r"(parity)
+      : "memory");
+  return done != 0;
+#else
+  return BarrierIsComplete(barrier, parity);
+#endif
 }
 
 }  // namespace mkvm::ptx

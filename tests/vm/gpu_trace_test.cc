@@ -32,21 +32,26 @@ class GpuTraceTest : public ::testing::Test {
     if (!tagged) program = isa::WithCountersOnly(std::move(program));
     absl::StatusOr<std::unique_ptr<Machine>> machine =
         CreateGpuMachine(program);
-    EXPECT_TRUE(machine.ok()) << machine.status();
+    if (!machine.ok()) {
+      ADD_FAILURE() << machine.status();
+      return {};
+    }
     BindCounting(**machine, 3, kPositions);
     RunOptions options;
     options.max_passes = passes;
     options.trace = trace;
     absl::StatusOr<RunResult> result = (*machine)->Run(options);
-    EXPECT_TRUE(result.ok()) << result.status();
-    EXPECT_TRUE(result->trace.has_value());
+    if (!result.ok() || !result->trace) {
+      ADD_FAILURE() << result.status();
+      return {};
+    }
     return *std::move(result->trace);
   }
 };
 
 TEST_F(GpuTraceTest, GpuHoldsEveryInstructionInOrder) {
   for (const bool tagged : {true, false}) {
-    const trace::Trace trace = TraceOf(16, 50, {}, tagged);
+    const trace::Trace trace = TraceOf(8, 50, {}, tagged);
     ExpectComplete(trace, 0, 50);
     ExpectOrdered(trace, static_cast<trace::Nanos>(trace.skew_ns) + 50);
     EXPECT_GT(trace.resolution_ns, 0.1);
@@ -56,7 +61,7 @@ TEST_F(GpuTraceTest, GpuHoldsEveryInstructionInOrder) {
 }
 
 TEST_F(GpuTraceTest, GpuWeightsAreLoadedBeforeTheyAreUsed) {
-  const trace::Trace trace = TraceOf(16, 10, {}, true);
+  const trace::Trace trace = TraceOf(4, 10, {}, true);
   int gemvs = 0;
   for (const trace::Event& event : trace.events) {
     if (event.bytes == 0) continue;

@@ -52,19 +52,21 @@ TEST(ClockMapTest, TwoWorkersMeetOnOneClock) {
 TEST(ToEventTest, PutsEveryTimeOnTheClock) {
   const std::vector<ops::TraceSample> samples = {Sample(0, 0),
                                                  Sample(1000, 2000)};
-  // Times are cycles after `fetched`, plus 1.
+  const auto at = [](uint32_t cycles) {
+    return static_cast<uint32_t>(kCycles + 100 + cycles);
+  };
   const ops::TraceRecord record = {.fetched = kCycles + 100,
                                    .pass = 7,
                                    .pc = 3,
-                                   .load_begin = 11,
-                                   .load_end = 21,
-                                   .visited = 31,
-                                   .waited = 41,
-                                   .poll_begin = 51,
-                                   .ready = 61,
-                                   .stage_ready = 71,
-                                   .done = 81,
-                                   .signaled = 91,
+                                   .load_begin = at(10),
+                                   .load_end = at(20),
+                                   .visited = at(30),
+                                   .waited = at(40),
+                                   .poll_begin = at(50),
+                                   .ready = at(60),
+                                   .stage_ready = at(70),
+                                   .done = at(80),
+                                   .signaled = at(90),
                                    .stage_wait = 5,
                                    .operand_wait = 6,
                                    .last_wait = 2,
@@ -90,14 +92,29 @@ TEST(ToEventTest, PutsEveryTimeOnTheClock) {
   EXPECT_EQ(event.last_buffer, 8u);
 }
 
+TEST(ToEventTest, TheLowerBitsOfTheClockMayGoRound) {
+  const std::vector<ops::TraceSample> samples = {
+      {.cycles = 0x1ffffff00u, .global_ns = kOrigin},
+      {.cycles = 0x200000100u, .global_ns = kOrigin + 512}};
+  ops::TraceRecord record = {};
+  record.fetched = 0x1fffffff0u;
+  record.visited = 0x11;
+  record.done = 0x21;
+  record.signaled = 0x31;
+  const trace::Event event = ToEvent(record, 0, ClockMap(samples, kOrigin));
+  EXPECT_EQ(event.fetched, 0xf0);
+  EXPECT_EQ(event.visited, 0x111);
+  EXPECT_EQ(event.signaled, 0x131);
+}
+
 TEST(ToEventTest, WhatDidNotHappenIsNever) {
   const std::vector<ops::TraceSample> samples = {Sample(0, 0),
                                                  Sample(1000, 2000)};
   ops::TraceRecord record = {};
   record.fetched = kCycles;
-  record.visited = 11;
-  record.done = 21;
-  record.signaled = 31;
+  record.visited = static_cast<uint32_t>(kCycles + 10);
+  record.done = static_cast<uint32_t>(kCycles + 20);
+  record.signaled = static_cast<uint32_t>(kCycles + 30);
   const trace::Event event = ToEvent(record, 0, ClockMap(samples, kOrigin));
   EXPECT_EQ(event.load_begin, trace::kNever);
   EXPECT_EQ(event.stage_ready, trace::kNever);
