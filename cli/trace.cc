@@ -141,7 +141,7 @@ absl::Status WriteFiles(const Options& o,
     if (absl::Status s = WriteFile(o.csv, text); !s.ok()) return s;
   }
   if (!o.perfetto.empty()) {
-    const absl::Status s =
+    absl::Status s =
         WriteFile(o.perfetto, trace::ToPerfetto(dependencies, path));
     if (!s.ok()) return s;
   }

@@ -72,11 +72,8 @@ class Walker {
     Edge binding;
     Nanos latest = events_[event].visited;
     for (int i = 0; i < d_.NumWaits(event); ++i) {
-      const Edge edge = d_.EdgeOf(event, i);
-      if (edge.producer == kNoEvent ||
-          events_[edge.producer].worker == events_[event].worker) {
-        continue;
-      }
+      const Edge edge = d_.HopOf(event, i);
+      if (edge.producer == kNoEvent) continue;
       const Nanos visible = edge.publish + d_.Propagation(edge.transport);
       if (visible > latest) {
         latest = visible;

@@ -16,8 +16,10 @@ void AppendText(absl::string_view text, std::string& out) {
     return;
   }
   out += ",\"";
-  for (const char c : text)
-    out += c == '"' ? std::string("\"\"") : std::string(1, c);
+  for (const char c : text) {
+    if (c == '"') out += c;
+    out += c;
+  }
   out += '"';
 }
 

@@ -145,19 +145,35 @@ class Dependencies::Builder {
     const auto [it, inserted] =
         joins_.try_emplace(std::make_tuple(set, pass, transport), fresh);
     if (!inserted) return it->second;
-    Join join = {.set = set, .pass = pass, .transport = transport};
-    Nanos latest = 0;
-    for (const ProducerPlace& place : out_.Producers(set)) {
-      const EventIndex producer = out_.Find(place.worker, pass, place.pc);
-      if (producer == kNoEvent) continue;
-      const Nanos publish = out_.Publish(producer, transport);
-      if (join.last == kNoEvent || publish > latest) {
-        join.last = producer;
-        latest = publish;
-      }
+    Join join;
+    join.set = set;
+    join.pass = pass;
+    join.transport = transport;
+    join.last = LastOf(join, kAnyWorker);
+    if (join.last != kNoEvent) {
+      join.last_elsewhere = LastOf(join, out_.trace_.events[join.last].worker);
     }
     out_.joins_.push_back(join);
     return fresh;
+  }
+
+  static constexpr uint32_t kAnyWorker = std::numeric_limits<uint32_t>::max();
+
+  // The producer that published last, of those not on worker `except`.
+  EventIndex LastOf(const Join& join, uint32_t except) const {
+    EventIndex last = kNoEvent;
+    Nanos latest = 0;
+    for (const ProducerPlace& place : out_.Producers(join.set)) {
+      if (place.worker == except) continue;
+      const EventIndex producer = out_.Find(place.worker, join.pass, place.pc);
+      if (producer == kNoEvent) continue;
+      const Nanos publish = out_.Publish(producer, join.transport);
+      if (last == kNoEvent || publish > latest) {
+        last = producer;
+        latest = publish;
+      }
+    }
+    return last;
   }
 
   Dependencies& out_;
@@ -189,11 +205,8 @@ void Dependencies::FindPropagation() {
   least.fill(std::numeric_limits<Nanos>::max());
   for (EventIndex e = 0; e < trace_.events.size(); ++e) {
     for (int i = 0; i < NumWaits(e); ++i) {
-      const Edge edge = EdgeOf(e, i);
-      if (edge.producer == kNoEvent ||
-          trace_.events[edge.producer].worker == trace_.events[e].worker) {
-        continue;
-      }
+      const Edge edge = HopOf(e, i);
+      if (edge.producer == kNoEvent) continue;
       Nanos& smallest = least[static_cast<size_t>(edge.transport)];
       smallest = std::min(smallest, Detected(e, edge.transport) - edge.publish);
     }
@@ -245,25 +258,48 @@ int Dependencies::NumWaits(EventIndex event) const {
   return trace_.program.queues[e.worker][e.pc].num_waits;
 }
 
-Edge Dependencies::EdgeOf(EventIndex event, int wait) const {
-  Edge edge = {.wait = static_cast<int8_t>(wait)};
-  const uint32_t join_index = joins_of_[event][wait];
-  if (join_index == kNoJoin) return edge;
-  const Join& join = joins_[join_index];
+Edge Dependencies::MakeEdge(int wait, const Join& join,
+                            EventIndex producer) const {
+  Edge edge;
+  edge.wait = static_cast<int8_t>(wait);
   edge.transport = join.transport;
-  edge.producer = join.last;
-  if (join.last != kNoEvent) edge.publish = Publish(join.last, join.transport);
+  edge.producer = producer;
+  if (producer != kNoEvent) edge.publish = Publish(producer, join.transport);
   return edge;
 }
 
-Edge Dependencies::LastEdge(EventIndex event) const {
+Edge Dependencies::EdgeOf(EventIndex event, int wait) const {
+  const uint32_t index = joins_of_[event][wait];
+  if (index == kNoJoin) return {};
+  return MakeEdge(wait, joins_[index], joins_[index].last);
+}
+
+Edge Dependencies::HopOf(EventIndex event, int wait) const {
+  const uint32_t index = joins_of_[event][wait];
+  if (index == kNoJoin || joins_[index].last == kNoEvent) return {};
+  const Join& join = joins_[index];
+  const bool own =
+      trace_.events[join.last].worker == trace_.events[event].worker;
+  return MakeEdge(wait, join, own ? join.last_elsewhere : join.last);
+}
+
+template <typename EdgeOfWait>
+Edge Dependencies::Last(EventIndex event, EdgeOfWait edge_of) const {
   Edge last;
   for (int i = 0; i < NumWaits(event); ++i) {
-    const Edge edge = EdgeOf(event, i);
+    const Edge edge = edge_of(i);
     if (edge.producer == kNoEvent) continue;
     if (last.producer == kNoEvent || edge.publish > last.publish) last = edge;
   }
   return last;
+}
+
+Edge Dependencies::LastEdge(EventIndex event) const {
+  return Last(event, [&](int wait) { return EdgeOf(event, wait); });
+}
+
+Edge Dependencies::LastHop(EventIndex event) const {
+  return Last(event, [&](int wait) { return HopOf(event, wait); });
 }
 
 Nanos Dependencies::Publish(EventIndex producer, Transport transport) const {

@@ -42,6 +42,8 @@ struct Join {
   uint32_t set = 0;   // Dependencies::Producers
   uint32_t pass = 0;  // of the producers
   EventIndex last = kNoEvent;
+  // The last on another worker than `last`.
+  EventIndex last_elsewhere = kNoEvent;
   Transport transport = Transport::kCounter;
 };
 
@@ -68,6 +70,10 @@ class Dependencies {
   Edge EdgeOf(EventIndex event, int wait) const;
   // The edge of the event whose producer published last.
   Edge LastEdge(EventIndex event) const;
+  // The same of producers on other workers than the event's: what its own
+  // worker made was there when it came to wait.
+  Edge HopOf(EventIndex event, int wait) const;
+  Edge LastHop(EventIndex event) const;
 
   // When what `producer` made could be seen: `done` for data that carry their
   // tags, `signaled` for a counter.
@@ -90,6 +96,10 @@ class Dependencies {
  private:
   class Builder;
 
+  // Of the edges edge_of(wait), the one published last.
+  template <typename EdgeOfWait>
+  Edge Last(EventIndex event, EdgeOfWait edge_of) const;
+  Edge MakeEdge(int wait, const Join& join, EventIndex producer) const;
   void FindPropagation();
 
   const Trace& trace_;

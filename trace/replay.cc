@@ -79,10 +79,11 @@ void Replay::AddHops() {
   const auto opcode = [&](const Event& e) {
     return trace.program.queues[e.worker][e.pc].opcode;
   };
-  const auto bound_by_data = [&](const Event& e, const Edge& edge) {
-    return edge.producer != kNoEvent &&
-           trace.events[edge.producer].worker != e.worker &&
-           edge.publish + d_.Propagation(edge.transport) > e.visited;
+  const auto bound_by_data = [&](EventIndex i) {
+    const Edge hop = d_.LastHop(i);
+    return hop.producer != kNoEvent &&
+           hop.publish + d_.Propagation(hop.transport) >
+               trace.events[i].visited;
   };
   std::vector<Edge> last(work_.size());
   for (EventIndex i = 0; i < work_.size(); ++i) {
@@ -94,7 +95,7 @@ void Replay::AddHops() {
         static_cast<double>(std::max<Nanos>(ReadyTime(e) - begin, 0));
     double& smallest = least.try_emplace(opcode(e), kNone).first->second;
     smallest = std::min(smallest, taken);
-    if (bound_by_data(e, last[i])) hops.push_back(taken);
+    if (bound_by_data(i)) hops.push_back(taken);
   }
   const double typical = Quantile(std::move(hops), 0.5);
   for (EventIndex i = 0; i < work_.size(); ++i) {
@@ -108,7 +109,7 @@ void Replay::AddHops() {
     }
     const auto since_publish =
         static_cast<double>(ReadyTime(e) - last[i].publish);
-    const bool bound = bound_by_data(e, last[i]);
+    const bool bound = bound_by_data(i);
     work.check = bound ? std::min(wait, least[opcode(e)]) : wait;
     work.hop = bound ? since_publish : std::min(typical, since_publish);
   }
@@ -324,6 +325,7 @@ std::vector<double> Replay::PassEnds(const Assumptions& assumptions) const {
     end = std::max(end, done);
   }
   std::vector<double> result;
+  result.reserve(ends.size());
   for (const auto& [pass, end] : ends) result.push_back(end);
   return result;
 }

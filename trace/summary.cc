@@ -1,6 +1,7 @@
 #include "trace/summary.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <utility>
@@ -14,8 +15,8 @@ namespace {
 
 // The value that `share` of the values don't exceed. REQUIRES: !values.empty().
 double Quantile(std::vector<Nanos>& values, double share) {
-  const auto nth =
-      values.begin() + static_cast<int64_t>(share * (values.size() - 1) + 0.5);
+  const auto nth = values.begin() +
+                   std::llround(share * static_cast<double>(values.size() - 1));
   std::nth_element(values.begin(), nth, values.end());
   return static_cast<double>(*nth);
 }
@@ -221,7 +222,8 @@ class Summarizer {
     for (EventIndex i = 0; i < events_.size(); ++i) {
       const Nanos wait = breakdowns_[i].wait;
       if (wait <= 0) continue;
-      const Edge edge = d_.LastEdge(i);
+      Edge edge = d_.LastHop(i);
+      if (edge.producer == kNoEvent) edge = d_.LastEdge(i);
       if (edge.producer == kNoEvent) continue;
       WorstWait& w = worst[{phases_.PhaseOf(events_[i]),
                             phases_.PhaseOf(events_[edge.producer])}];

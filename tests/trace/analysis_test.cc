@@ -314,6 +314,49 @@ TEST(CriticalPath, FollowsTheQueueAcrossPasses) {
   EXPECT_EQ(first.begin, 352);
 }
 
+// Both workers make half of `a` in the same time and read all of it: what
+// holds them up is the half that has to travel.
+TEST(CriticalPath, OnesOwnDataAreNoHop) {
+  const std::string text = R"(
+program exchange
+buffer c f24 [4] state
+buffer a f24 [4] activation
+buffer b f24 [8] activation
+counter made
+worker 0
+  make[0]: add a=c b=c y=a begin=0 count=2 signal(made)
+  use[0]: add a=a b=a y=b begin=0 count=4 wait(made)
+  halt
+worker 1
+  make[1]: add a=c b=c y=a begin=2 count=2 signal(made)
+  use[1]: add a=a b=a y=b begin=0 count=4 wait(made)
+  halt
+)";
+  absl::StatusOr<isa::Program> program = isa::Assemble(text);
+  ASSERT_TRUE(program.ok()) << program.status();
+  Trace trace;
+  trace.program = *std::move(program);
+  for (const uint32_t w : {0, 1}) {
+    trace.events.push_back(MakeEvent(w, 0, 0, 0, 0, 0, 100, 110));
+    trace.events.push_back(MakeEvent(w, 0, 1, 112, 140, 150, 200, 201));
+    trace.events.push_back(MakeEvent(w, 0, 2, 202, 202, 202, 203, 204));
+  }
+  Normalize(trace);
+  const Dependencies d(trace);
+  for (const EventIndex use : {1, 4}) {
+    EXPECT_EQ(NameOf(trace, d.LastEdge(use).producer), "make[0]");
+    EXPECT_EQ(NameOf(trace, d.LastHop(use).producer),
+              use == 1 ? "make[1]" : "make[0]");
+  }
+  EXPECT_EQ(d.Propagation(Transport::kCounter), 30);
+  const TokenPath token = FindCriticalPath(d).tokens[0];
+  EXPECT_EQ(token.hops, 1u);
+  ASSERT_EQ(token.steps.size(), 3u);
+  EXPECT_EQ(NameOf(trace, token.steps[0].event), "make[1]");
+  EXPECT_EQ(NameOf(trace, token.steps[1].event), "use[0]");
+  EXPECT_THAT(token.steps[1].parts, ElementsAre(50, 0, 0, 10, 30, 0, 10, 0, 0));
+}
+
 TEST(CriticalPath, ACircleOfWaitsEnds) {
   const std::string text = R"(
 program circle
