@@ -39,6 +39,7 @@ class Summarizer {
     AddBalance();
     AddRate();
     AddWaits();
+    CheckClocks();
     return std::move(out_);
   }
 
@@ -244,6 +245,24 @@ class Summarizer {
               });
     if (out_.worst_waits.size() > options_.num_waits) {
       out_.worst_waits.resize(options_.num_waits);
+    }
+  }
+
+  void CheckClocks() {
+    for (EventIndex i = 0; i < events_.size(); ++i) {
+      const Event& e = events_[i];
+      for (int w = 0; w < d_.NumWaits(i); ++w) {
+        const Edge edge = d_.HopOf(i, w);
+        if (edge.producer == kNoEvent) continue;
+        ++out_.num_edges;
+        // Some operands may come while it computes with others.
+        const bool late = edge.transport == Transport::kTagged &&
+                          breakdowns_[i].operand_wait > 0;
+        const Nanos early = edge.publish - (late ? e.done : ReadyTime(e));
+        if (early <= 0) continue;
+        ++out_.num_impossible;
+        out_.worst_impossible = std::max(out_.worst_impossible, early);
+      }
     }
   }
 

@@ -54,6 +54,11 @@ struct Summary {
   uint32_t num_tokens = 0;    // that us_per_token is the mean of
   double us_per_token = 0;
   double tokens_per_s = 0;
+  // Edges between workers, and those among them whose waiter had its operands
+  // before they were published: no machine does that, so the clocks differ by
+  // as much at least.
+  uint64_t num_edges = 0, num_impossible = 0;
+  Nanos worst_impossible = 0;
   std::vector<OpcodeTime> opcodes;  // by total time, the largest first
   std::vector<PhaseTime> phases;    // in the order of the queues
   std::vector<WorkerTime> workers;  // those with events

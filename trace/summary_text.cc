@@ -51,6 +51,16 @@ std::string Header(const Trace& trace, const Summary& s) {
         &text, "  clock: steps of %g ns, two workers up to %g ns apart\n",
         trace.resolution_ns, trace.skew_ns);
   }
+  if (s.num_impossible > 0) {
+    absl::StrAppendFormat(
+        &text,
+        "  CLOCKS DIFFER: %.2f %% of the waits ended before what they waited "
+        "for, by up to %.2f us;\n"
+        "  hops and waits between workers are uncertain by as much\n",
+        100.0 * static_cast<double>(s.num_impossible) /
+            static_cast<double>(s.num_edges),
+        Micros(static_cast<double>(s.worst_impossible)));
+  }
   return text;
 }
 

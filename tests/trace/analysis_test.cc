@@ -229,6 +229,19 @@ TEST(Summary, SaysWhatIsMissing) {
   EXPECT_THAT(text, HasSubstr("1 of 2 passes are whole"));
 }
 
+TEST(Summary, SaysThatClocksDiffer) {
+  Trace trace = HandTrace();
+  EXPECT_EQ(Summarize(Dependencies(trace)).num_edges, 2u);
+  EXPECT_EQ(Summarize(Dependencies(trace)).num_impossible, 0u);
+  // down[0] had up[0]'s result 20 ns before it was published.
+  trace.events[4].waited = trace.events[4].ready = 100;
+  const Dependencies d(trace);
+  const Summary s = Summarize(d);
+  EXPECT_EQ(s.num_impossible, 1u);
+  EXPECT_EQ(s.worst_impossible, 20);
+  EXPECT_THAT(SummaryText(d, s), HasSubstr("CLOCKS DIFFER: 50.00 %"));
+}
+
 TEST(Summary, EmptyTrace) {
   Trace trace = HandTrace();
   trace.events.clear();
