@@ -20,7 +20,7 @@ using testing::StartsWith;
 
 // A decode of 6 passes on the CPU machine.
 std::string Recorded() {
-  const std::string path = TestFolder() + "/run.mkt";
+  std::string path = TestFolder() + "/run.mkt";
   const Outcome outcome =
       RunMkvm({"run", "--config", "qwen3-tiny", "--model", "synthetic:1",
                "--prompt_ids", "1,2,3", "-n", "4", "--ignore_eos", "--device",
