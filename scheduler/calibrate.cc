@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "scheduler/completion.h"
+#include "scheduler/cost_model.h"
 #include "scheduler/costs.h"
 #include "scheduler/least_squares.h"
 #include "trace/dependencies.h"
@@ -129,20 +130,29 @@ class Recording {
 // What lies between instructions, over all traces.
 struct Between {
   std::vector<double> instruction, signal, release;
-  std::vector<double> load, hop, counter_hop;
+  std::vector<double> counter_load, hop, counter_hop;
   std::vector<double> stream_gb_per_s;
 };
 
-// How long the last, successful reading of operands took.
-std::optional<double> LoadUs(const isa::Program& program,
-                             const isa::Instruction& instruction,
-                             const trace::Event& event) {
-  if (event.ready == trace::kNever || !ReadsActivations(program, instruction)) {
-    return std::nullopt;
+// Edges that were waited for: the producer published after the visit.
+void MeasureHops(const Recording& recording, trace::EventIndex index,
+                 Between& between) {
+  const trace::Event& event = recording.trace().events[index];
+  const Waits waits = recording.WaitsOf(index);
+  if (!waits.known) return;
+  const double visited = Us(event.visited);
+  const auto waited_for = [&](const Completion& c) {
+    return c.worker[0] >= 0 && c.worker[0] != event.worker && c.us[0] > visited;
+  };
+  if (event.waited != trace::kNever && waits.by_counter) {
+    between.counter_load.push_back(Us(event.waited) - visited);
+    if (waited_for(waits.counted)) {
+      between.counter_hop.push_back(Us(event.waited) - waits.counted.us[0]);
+    }
   }
-  const trace::Nanos begin =
-      std::max({event.poll_begin, event.waited, event.visited});
-  return Us(event.ready - begin);
+  if (waited_for(waits.tagged)) {
+    between.hop.push_back(Us(trace::ReadyTime(event)) - waits.tagged.us[0]);
+  }
 }
 
 void Measure(const Recording& recording, Between& between) {
@@ -164,40 +174,11 @@ void Measure(const Recording& recording, Between& between) {
       between.instruction.push_back(
           Us(event.visited - trace.events[previous].signaled));
     }
-    const auto load = LoadUs(trace.program, instruction, event);
-    if (load.has_value()) between.load.push_back(*load);
+    MeasureHops(recording, e, between);
   }
 }
 
-// Edges that were waited for: the producer published after the visit. REQUIRES:
-// load_us.
-void MeasureHops(const Recording& recording, double load_us, Between& between) {
-  const trace::Trace& trace = recording.trace();
-  for (trace::EventIndex e = 0; e < trace.events.size(); ++e) {
-    const trace::Event& event = trace.events[e];
-    const isa::Instruction& instruction = recording.InstructionOf(event);
-    const Waits waits = recording.WaitsOf(e);
-    if (!waits.known || !IsWhole(event)) continue;
-    const double visited = Us(event.visited);
-    // Index 0: the latest publication.
-    if (event.waited != trace::kNever && waits.counted.worker[0] >= 0 &&
-        waits.counted.worker[0] != event.worker &&
-        waits.counted.us[0] > visited) {
-      between.counter_hop.push_back(Us(event.waited) - waits.counted.us[0]);
-    }
-    // Several slabs: the first is ready when the last is still under way.
-    const PerUnit<uint32_t> work = WorkOf(instruction, 0);
-    if (waits.tagged.worker[0] >= 0 && waits.tagged.worker[0] != event.worker &&
-        waits.tagged.us[0] > visited &&
-        work[static_cast<size_t>(Unit::kSlabs)] <= 1) {
-      between.hop.push_back(Us(trace::ReadyTime(event)) - load_us -
-                            waits.tagged.us[0]);
-    }
-  }
-}
-
-// One instruction's own time, after the modelled moment when its operands are
-// there.
+// One instruction's own time, from the moment that its operands are there.
 struct Sample {
   size_t class_index;
   PerUnit<uint32_t> work;
@@ -208,28 +189,22 @@ using Crowd = std::tuple<size_t, size_t, uint32_t, uint32_t>;
 
 class BodyFit {
  public:
-  explicit BodyFit(const Target& target) : target_(target) {}
-
+  // All times are differences on one worker's clock: two workers' clocks are
+  // further apart than instructions differ.
   void Add(const Recording& recording, size_t number) {
     const trace::Trace& trace = recording.trace();
-    for (trace::EventIndex e = 0; e < trace.events.size(); ++e) {
-      const trace::Event& event = trace.events[e];
+    for (const trace::Event& event : trace.events) {
+      if (!IsWhole(event)) continue;
       const isa::Instruction& instruction = recording.InstructionOf(event);
-      const Waits waits = recording.WaitsOf(e);
-      if (!waits.known || !IsWhole(event)) continue;
-      double ready = Us(event.visited);
-      if (waits.by_counter) ready += target_.load_us;
-      const double counter_hop =
-          target_.counter_hop_us.value_or(target_.hop_us);
-      ready = std::max({ready, waits.counted.SeenBy(event.worker, counter_hop),
-                        waits.tagged.SeenBy(event.worker, target_.hop_us)});
-      if (ReadsActivations(trace.program, instruction)) {
-        ready += target_.load_us;
-      }
       const size_t c = ClassIndex(ClassOf(instruction));
+      const trace::Nanos ready = trace::ReadyTime(event);
+      if (ReadsActivations(trace.program, instruction)) {
+        const trace::Nanos begin = std::max(event.visited, event.waited);
+        loads_[c].push_back(Us(ready - begin));
+      }
       crowds_[{c, number, event.pass, recording.phases().PhaseOf(event)}]
           .push_back({c, WorkOf(instruction, recording.PositionOf(event)),
-                      Us(event.done - event.stage_wait) - ready});
+                      Us(event.done - event.stage_wait - ready)});
     }
   }
 
@@ -251,7 +226,10 @@ class BodyFit {
       }
       std::vector<OpCost> fitted = FitCosts(own, members.size());
       for (size_t i = 0; i < members.size(); ++i) {
-        fitted[i].spread_us = Spread(members[i], fitted[i]);
+        fitted[i].spread = Spread(members[i], fitted[i]);
+        if (loads_.contains(members[i])) {
+          fitted[i].load_us = LoadUs(loads_.at(members[i]));
+        }
         costs[classes_[members[i]]] = std::move(fitted[i]);
       }
     }
@@ -288,47 +266,184 @@ class BodyFit {
     return observations;
   }
 
-  // How far the instructions of a crowd are from its median; in crowds too
-  // small to have one, from the fit.
-  std::vector<double> Spread(size_t c, const OpCost& cost) const {
-    constexpr size_t kLargeCrowd = 4;
-    std::vector<double> off;
+  // How far instructions with the same work are from the median of their crowd,
+  // as parts of it, by trace. With crowds too small to have a median: from the
+  // fit.
+  std::map<size_t, std::vector<double>> Distances(size_t c, const OpCost& cost,
+                                                  size_t smallest) const {
+    std::map<size_t, std::vector<double>> distances;
     const auto end = crowds_.lower_bound({c + 1, 0, 0, 0});
     for (auto it = crowds_.lower_bound({c, 0, 0, 0}); it != end; ++it) {
-      std::vector<double> errors;
-      for (const Sample& s : it->second) {
-        errors.push_back(s.us - WorkUs(cost, s.work));
+      std::map<PerUnit<uint32_t>, std::vector<double>> by_work;
+      for (const Sample& s : it->second) by_work[s.work].push_back(s.us);
+      for (auto& [work, us] : by_work) {
+        if (us.size() < smallest) continue;
+        const double middle =
+            smallest > 1 ? Quantile(us, 0.5) : WorkUs(cost, work);
+        if (middle <= 0) continue;
+        std::vector<double>& to = distances[std::get<1>(it->first)];
+        for (const double t : us) to.push_back(t / middle - 1);
       }
-      std::vector<double> sorted = errors;
-      const double middle =
-          errors.size() < kLargeCrowd ? 0 : Quantile(sorted, 0.5);
-      for (const double error : errors) off.push_back(error - middle);
     }
+    return distances;
+  }
+
+  // The median over the traces, so that one of them, say one that is bound by
+  // the stream, does not speak for all.
+  std::vector<double> Spread(size_t c, const OpCost& cost) const {
+    constexpr size_t kLargeCrowd = 4;
+    auto distances = Distances(c, cost, kLargeCrowd);
+    if (distances.empty()) distances = Distances(c, cost, 1);
+    if (distances.empty()) return {};
     std::vector<double> spread;
     for (const double level : kSpreadLevels) {
-      // The very last ones are interrupts and other accidents.
-      spread.push_back(Quantile(off, std::clamp(level, 0.001, 0.999)));
+      std::vector<double> of_traces;
+      for (auto& [trace, parts] : distances) {
+        // The very last ones are interrupts and other accidents.
+        of_traces.push_back(Quantile(parts, std::clamp(level, 0.001, 0.999)));
+      }
+      spread.push_back(std::max(-1.0, Quantile(of_traces, 0.5)));
     }
-    constexpr double kNoticeable = 0.005;  // the clock's error
+    constexpr double kNoticeable = 0.002;  // the clock's steps
     if (spread.back() - spread.front() < kNoticeable) spread.clear();
     return spread;
   }
 
-  const Target& target_;
+  // Some instruction of a class always comes when its operands are there; the
+  // others waited longer.
+  static double LoadUs(std::vector<double> us) {
+    constexpr double kNotWaited = 0.02;
+    return std::max(0.0, Quantile(us, kNotWaited));
+  }
+
   std::vector<std::string> classes_;
+  std::map<size_t, std::vector<double>> loads_;  // by class
   std::map<Crowd, std::vector<Sample>> crowds_;
 };
+
+// The mean time of a pass on each worker's own clock; 0 when it is not known.
+double PassUs(const trace::Trace& trace) {
+  struct Span {
+    trace::Nanos first = trace::kNever, last = trace::kNever;
+    uint32_t first_pass = 0, last_pass = 0;
+  };
+  std::vector<Span> workers(trace.program.num_workers());
+  for (const trace::Event& event : trace.events) {
+    if (event.pc != 0 || event.visited == trace::kNever) continue;
+    Span& span = workers[event.worker];
+    if (span.first == trace::kNever) {
+      span.first = event.visited;
+      span.first_pass = event.pass;
+    }
+    span.last = event.visited;
+    span.last_pass = event.pass;
+  }
+  double us = 0;
+  double passes = 0;
+  for (const Span& span : workers) {
+    us += Us(span.last - span.first);
+    passes += span.last_pass - span.first_pass;
+  }
+  return passes > 0 ? us / passes : 0;
+}
+
+// The time of a whole pass at the middle of a recording, to be met.
+struct PassTime {
+  const trace::Trace* trace;
+  uint64_t position;
+  double us;
+
+  bool IsTagged() const {
+    for (const auto& queue : trace->program.queues) {
+      for (const isa::Instruction& i : queue) {
+        if (i.tagged != 0) return true;
+      }
+    }
+    return false;
+  }
+};
+
+// How much too long the predictions are, in parts, summed up.
+double Excess(absl::Span<const PassTime> times, const Target& target) {
+  double sum = 0;
+  for (const PassTime& t : times) {
+    sum += PredictPassUs(t.trace->program, target, t.position) / t.us - 1;
+  }
+  return sum;
+}
+
+// Calls set(value) with the value in [low, high] for which the predictions with
+// `target` are neither too long nor too short in the mean. They get longer with
+// the value.
+template <typename Set>
+void MeetPassTimes(absl::Span<const PassTime> times, const Target& target,
+                   double low, double high, Set set) {
+  constexpr int kHalvings = 12;
+  for (int i = 0; i < kHalvings; ++i) {
+    set((low + high) / 2);
+    (Excess(times, target) < 0 ? low : high) = (low + high) / 2;
+  }
+}
+
+// Hops can't be read off a trace: they are of the size of what the clocks of
+// two workers are apart. Where even hops that take no time are too long, the
+// load times are: classes that always waited hide how short theirs are.
+void MeetWithHops(absl::Span<const PassTime> times, Target& target,
+                  double& hop_us) {
+  if (times.empty()) return;
+  hop_us = 0;
+  if (Excess(times, target) <= 0) {
+    double high = 1;
+    constexpr double kLongest = 1e3;
+    for (hop_us = high; high < kLongest && Excess(times, target) < 0;) {
+      hop_us = high *= 2;
+    }
+    MeetPassTimes(times, target, 0, high, [&](double us) { hop_us = us; });
+    return;
+  }
+  hop_us = 0;
+  const Target before = target;
+  MeetPassTimes(times, target, 0, 1, [&](double part) {
+    target.load_us = before.load_us * part;
+    for (auto& [name, cost] : target.costs) {
+      const OpCost& measured = before.costs.at(name);
+      if (measured.load_us) cost.load_us = *measured.load_us * part;
+    }
+  });
+}
+
+void FitHops(const std::vector<trace::Trace>& traces,
+             absl::Span<const double> pass_us, Target& target) {
+  std::vector<PassTime> tagged, counted;
+  for (size_t i = 0; i < traces.size(); ++i) {
+    PassTime time;
+    time.trace = &traces[i];
+    time.position = static_cast<uint64_t>(traces[i].first_position) +
+                    traces[i].first_pass + traces[i].num_passes / 2;
+    time.us = i < pass_us.size() ? pass_us[i] : 0;
+    if (time.us <= 0) time.us = PassUs(traces[i]);
+    if (time.us <= 0) continue;
+    (time.IsTagged() ? tagged : counted).push_back(time);
+  }
+  MeetWithHops(tagged, target, target.hop_us);
+  if (!counted.empty()) {
+    MeetWithHops(counted, target, target.counter_hop_us.emplace());
+  }
+}
 
 }  // namespace
 
 absl::StatusOr<Target> Fit(const std::vector<trace::Trace>& traces,
-                           const Target& base) {
-  std::vector<Recording> recordings;
-  recordings.reserve(traces.size());
-  for (const trace::Trace& trace : traces) recordings.emplace_back(trace);
+                           const Target& base,
+                           absl::Span<const double> pass_us) {
   Target target = base;
   Between between;
-  for (const Recording& recording : recordings) Measure(recording, between);
+  BodyFit bodies;
+  for (size_t i = 0; i < traces.size(); ++i) {
+    const Recording recording(traces[i]);
+    Measure(recording, between);
+    bodies.Add(recording, i);
+  }
   if (between.instruction.empty()) {
     return absl::InvalidArgumentError(
         "no costs can be fitted: no trace holds two instructions in a row");
@@ -339,16 +454,15 @@ absl::StatusOr<Target> Fit(const std::vector<trace::Trace>& traces,
     target.release_us =
         std::max(0.0, Quantile(between.release, 0.5) - target.signal_us);
   }
-  SetToMedian(between.load, target.load_us);
   SetToMedian(between.stream_gb_per_s, target.stream_gb_per_s);
-  for (const Recording& recording : recordings) {
-    MeasureHops(recording, target.load_us, between);
-  }
   SetToMedian(between.hop, target.hop_us);
   SetToMedian(between.counter_hop, target.counter_hop_us);
-  BodyFit bodies(target);
-  for (size_t i = 0; i < recordings.size(); ++i) bodies.Add(recordings[i], i);
+  if (!between.counter_load.empty()) {
+    constexpr double kNotWaited = 0.02;
+    target.load_us = std::max(0.0, Quantile(between.counter_load, kNotWaited));
+  }
   bodies.Run(target.costs);
+  FitHops(traces, pass_us, target);
   return target;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "scheduler/target.h"
 #include "trace/trace.h"
 
@@ -25,8 +26,9 @@ namespace mkvm::scheduler {
 //     or two of each suffice;
 //   - slabs: columns of 1024 and below, and of 2048, 3072 and more, both for
 //     classes with and without a residual;
-//   - attention's turns: positions near 0, 500 and some thousands, with the
-//     splits that are used later and with one split (long turns);
+//   - attention's turns: positions near 0, 500 and some thousands, the latter
+//     with so many layers that their KV cache is larger than the L2 cache, as a
+//     whole model's is;
 //   - splits of a merge: two values of max_kv_splits;
 //   - both transports: tagged for hop_us, counters for counter_hop_us and
 //     release_us.
@@ -35,8 +37,13 @@ namespace mkvm::scheduler {
 //
 // Errors: InvalidArgument when there is no trace, or none with two events that
 // follow each other on a worker.
+//
+// pass_us[i]: how long a pass of trace i's run takes when it isn't traced,
+// microseconds. Tracing costs some per cent, which is then taken off the hops;
+// 0 or left out: as the trace says.
 absl::StatusOr<Target> Fit(const std::vector<trace::Trace>& traces,
-                           const Target& base);
+                           const Target& base,
+                           absl::Span<const double> pass_us = {});
 
 }  // namespace mkvm::scheduler
 

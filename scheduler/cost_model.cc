@@ -114,8 +114,8 @@ CriticalPath LongestPath(const isa::Program& program, const Target& target) {
     Reached& reached = workers[place.worker];
     for (int i = 0; i < instruction.num_waits; ++i) {
       if (instruction.WaitIsLagged(i)) continue;
-      counters[instruction.waits[i].counter].See(
-          place.worker, target.hop_us + target.load_us, reached);
+      counters[instruction.waits[i].counter].See(place.worker, target.hop_us,
+                                                 reached);
     }
     reached.us += AloneUs(program, target, instruction);
     ++reached.length;

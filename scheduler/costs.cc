@@ -166,14 +166,13 @@ double WorkUs(const OpCost& cost, const PerUnit<uint32_t>& work) {
   return us;
 }
 
-double SpreadUs(const OpCost& cost, double level) {
-  if (cost.spread_us.empty()) return 0;
+double SpreadAt(const OpCost& cost, double level) {
+  if (cost.spread.empty()) return 0;
   size_t i = 1;
   while (i + 1 < kSpreadLevels.size() && level > kSpreadLevels[i]) ++i;
   const double part = (level - kSpreadLevels[i - 1]) /
                       (kSpreadLevels[i] - kSpreadLevels[i - 1]);
-  return cost.spread_us[i - 1] +
-         part * (cost.spread_us[i] - cost.spread_us[i - 1]);
+  return cost.spread[i - 1] + part * (cost.spread[i] - cost.spread[i - 1]);
 }
 
 }  // namespace mkvm::scheduler

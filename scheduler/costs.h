@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,7 +34,7 @@ absl::string_view Name(Unit unit);  // "stages", "slabs", ...
 template <typename T>
 using PerUnit = std::array<T, kNumUnits>;
 
-// Levels of the quantiles in OpCost::spread_us.
+// Levels of the quantiles in OpCost::spread.
 inline constexpr std::array<double, 8> kSpreadLevels = {0,    0.05, 0.25, 0.5,
                                                         0.75, 0.95, 0.99, 1};
 
@@ -41,12 +42,16 @@ inline constexpr std::array<double, 8> kSpreadLevels = {0,    0.05, 0.25, 0.5,
 struct OpCost {
   double fixed_us = 0;
   PerUnit<double> unit_us = {};
-  // How far single instructions are off, at kSpreadLevels; empty: not at all.
-  std::vector<double> spread_us;
+  // How far single instructions are off, as a part of their time (0.1: 10 %
+  // longer), at kSpreadLevels; empty: not at all.
+  std::vector<double> spread;
+  // From the instruction's first step until its operands are there when they
+  // need not be waited for; the target's load_us where not measured.
+  std::optional<double> load_us;
 
-  // Nothing is known of it.
+  // Nothing is known of the work.
   bool IsFree() const {
-    return fixed_us == 0 && unit_us == PerUnit<double>{} && spread_us.empty();
+    return fixed_us == 0 && unit_us == PerUnit<double>{} && spread.empty();
   }
 };
 
@@ -75,7 +80,7 @@ const OpCost& FindCost(const CostTable& costs, absl::string_view class_name);
 double WorkUs(const OpCost& cost, const PerUnit<uint32_t>& work);
 
 // The spread at `level` in [0, 1], between two quantiles on a line.
-double SpreadUs(const OpCost& cost, double level);
+double SpreadAt(const OpCost& cost, double level);
 
 }  // namespace mkvm::scheduler
 

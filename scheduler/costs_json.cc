@@ -56,17 +56,19 @@ absl::Status ReadUnits(absl::string_view entry, const Json& value,
 }
 
 absl::Status ReadSpread(absl::string_view entry, const Json& value,
-                        std::vector<double>& spread_us) {
+                        std::vector<double>& spread) {
   const auto bad = [&] {
-    return Bad(entry, absl::StrCat("\"spread_us\" must be ",
-                                   kSpreadLevels.size(), " ascending numbers"));
+    return Bad(entry, absl::StrCat("\"spread\" must be ", kSpreadLevels.size(),
+                                   " ascending numbers from -1 on"));
   };
   if (!value.is_array() || value.size() != kSpreadLevels.size()) return bad();
   for (const Json& number : value) {
     if (!IsNumber(number)) return bad();
-    spread_us.push_back(number.get<double>());
+    spread.push_back(number.get<double>());
   }
-  if (!std::is_sorted(spread_us.begin(), spread_us.end())) return bad();
+  if (!std::is_sorted(spread.begin(), spread.end()) || spread.front() < -1) {
+    return bad();
+  }
   return absl::OkStatus();
 }
 
@@ -77,14 +79,16 @@ absl::Status ReadEntry(absl::string_view name, const Json& value,
     absl::Status status;
     if (item.key() == "fixed_us") {
       status = ReadTime(name, item.key(), item.value(), cost.fixed_us);
+    } else if (item.key() == "load_us") {
+      status = ReadTime(name, item.key(), item.value(), cost.load_us.emplace());
     } else if (item.key() == "unit_us") {
       status = ReadUnits(name, item.value(), cost.unit_us);
-    } else if (item.key() == "spread_us") {
-      status = ReadSpread(name, item.value(), cost.spread_us);
+    } else if (item.key() == "spread") {
+      status = ReadSpread(name, item.value(), cost.spread);
     } else {
       status = Bad(name, absl::StrCat("unknown key \"", item.key(),
-                                      "\"; there are fixed_us, unit_us, "
-                                      "spread_us"));
+                                      "\"; there are load_us, fixed_us, "
+                                      "unit_us, spread"));
     }
     if (!status.ok()) return status;
   }
@@ -118,6 +122,7 @@ Json CostsToJson(const CostTable& costs) {
   Json root = Json::object();
   for (const auto& [name, cost] : costs) {
     Json entry;
+    if (cost.load_us) entry["load_us"] = Rounded(*cost.load_us);
     entry["fixed_us"] = Rounded(cost.fixed_us);
     Json units = Json::object();
     for (size_t u = 0; u < kNumUnits; ++u) {
@@ -125,8 +130,8 @@ Json CostsToJson(const CostTable& costs) {
       units[std::string(Name(static_cast<Unit>(u)))] = Rounded(cost.unit_us[u]);
     }
     if (!units.empty()) entry["unit_us"] = std::move(units);
-    for (const double us : cost.spread_us) {
-      entry["spread_us"].push_back(Rounded(us));
+    for (const double us : cost.spread) {
+      entry["spread"].push_back(Rounded(us));
     }
     root[name] = std::move(entry);
   }

@@ -283,10 +283,11 @@ double Simulation::ReadyTime(uint32_t w) {
     }
   }
   worker.event.waited = ToNanos(waited);
-  const double begin = std::max(waited, data);
-  const double ready = begin + (step.reads_activations ? target_.load_us : 0);
+  const double load_us =
+      step.reads_activations ? step.cost->load_us.value_or(target_.load_us) : 0;
+  const double ready = std::max(waited + load_us, data);
   if (step.polled != isa::kNoBuffer) {
-    worker.event.poll_begin = ToNanos(begin);
+    worker.event.poll_begin = ToNanos(ready - load_us);
     worker.event.last_buffer = step.polled;
   }
   worker.event.ready = ToNanos(ready);
@@ -299,15 +300,14 @@ void Simulation::BeginBody(uint32_t w, double now) {
   const uint64_t position = positions_[worker.pass];
   const PerUnit<uint32_t> work = WorkOf(*step.instruction, position);
   const double spread =
-      SpreadUs(*step.cost, LevelOf(w, worker.pc, worker.pass));
-  double body_us = WorkUs(*step.cost, work);
+      SpreadAt(*step.cost, LevelOf(w, worker.pc, worker.pass));
+  double body_us = WorkUs(*step.cost, work) * (1 + spread);
   worker.event.bytes = step.streamed_bytes;
   if (step.stages > 0) {
     worker.stage_us = step.cost->unit_us[static_cast<size_t>(Unit::kStages)];
     worker.slab_us = step.cost->unit_us[static_cast<size_t>(Unit::kSlabs)];
-    worker.tail_us =
-        std::max(0.0, body_us + spread - worker.stage_us * step.stages -
-                          worker.slab_us * step.slabs);
+    worker.tail_us = std::max(0.0, body_us - worker.stage_us * step.stages -
+                                       worker.slab_us * step.slabs);
     worker.stage = 0;
     worker.state = Worker::State::kStage;
     return BeginStage(w, now);
@@ -317,7 +317,7 @@ void Simulation::BeginBody(uint32_t w, double now) {
     body_us = static_cast<double>(step.streamed_bytes) * workers_.size() /
               (target_.stream_gb_per_s * 1e3);
   }
-  double done = now + std::max(0.0, body_us + spread);
+  double done = now + body_us;
   if (step.is_attention) {
     const uint64_t kv_bytes = isa::KvBytes(*step.instruction, position);
     worker.event.bytes += kv_bytes;

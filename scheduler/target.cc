@@ -41,18 +41,18 @@ std::vector<Target> BuiltinTargets() {
       "not measured: SMs, shared memory and bandwidth from the data sheet, 92 "
       "% of peak for the stream, the times of an H200 assumed";
   return {
-      Gpu("h200", 128, 6, 232448, 4450, 0.7,
+      Gpu("h200", 128, 6, 232448, 4450, 1.0,
           "measured 2026-11 on one H200 (132 SMs, 128 used, because the rows "
           "divide by 128): stream_gb_per_s 4410-4510; 6 stages were 2.5 % "
           "faster than 12; the times from cycles per instruction of one "
           "worker, split by estimate"),
-      Gpu("h100", 128, 6, 232448, 3350 * kStreamOfPeak, 0.7,
+      Gpu("h100", 128, 6, 232448, 3350 * kStreamOfPeak, 1.0,
           absl::StrCat("132 SMs, 128 used; ", data_sheet)),
-      Gpu("a100", 108, 8, 166912, 2039 * kStreamOfPeak, 0.8,
+      Gpu("a100", 108, 8, 166912, 2039 * kStreamOfPeak, 1.2,
           absl::StrCat("80 GB SXM; ", data_sheet, ", hops a little longer")),
-      Gpu("rtx5090", 170, 4, 101376, 1792 * kStreamOfPeak, 0.7, data_sheet),
-      Gpu("rtx4090", 128, 4, 101376, 1008 * kStreamOfPeak, 0.7, data_sheet),
-      Gpu("rtx3090", 82, 4, 101376, 936 * kStreamOfPeak, 0.8,
+      Gpu("rtx5090", 170, 4, 101376, 1792 * kStreamOfPeak, 1.0, data_sheet),
+      Gpu("rtx4090", 128, 4, 101376, 1008 * kStreamOfPeak, 1.0, data_sheet),
+      Gpu("rtx3090", 82, 4, 101376, 936 * kStreamOfPeak, 1.2,
           absl::StrCat(data_sheet, ", hops a little longer")),
       CpuTarget(2),
   };

@@ -25,10 +25,10 @@ struct Target {
   double stream_gb_per_s = 100;  // read-only stream, all workers
   uint32_t slots = 8;            // instructions that a worker fetches ahead
   double copy_us = 1;            // a stage's copy on an idle machine
-  double hop_us = 1;             // publish -> seen by another worker
-  // The same by a counter, from its tick on; hop_us where not measured.
+  double hop_us = 1;  // tagged data: last write -> another worker has them
+  // A counter: its tick -> another worker has seen it; hop_us where not known.
   std::optional<double> counter_hop_us;
-  double load_us = 0;     // reading activations, or a counter, that are there
+  double load_us = 0;     // reading a counter, or operands, that are there
   double signal_us = 0;   // last write -> signal
   double release_us = 0;  // more, when the signal is a release
   double instruction_us = 0.05;  // signal -> next instruction: fetch, decode

@@ -234,7 +234,7 @@ TEST(SimulateTest, AMachineWithoutPanelsReadsInTheBody) {
 
 TEST(SimulateTest, SpreadIsDeterministicAndWithinItsQuantiles) {
   Target target = RoundTarget();
-  target.costs["default"].spread_us = {-1, -0.5, -0.25, 0, 0.25, 0.5, 1, 2};
+  target.costs["default"].spread = {-1, -0.5, -0.25, 0, 0.25, 0.5, 1, 2};
   isa::Program program;
   program.queues.resize(50);
   for (auto& queue : program.queues) {
@@ -333,12 +333,12 @@ TEST(CostsTest, FallBackFromClassToOpcodeToDefault) {
 
 TEST(CostsTest, SpreadIsReadBetweenItsQuantiles) {
   OpCost cost;
-  EXPECT_EQ(SpreadUs(cost, 0.5), 0);
-  cost.spread_us = {-4, -2, -1, 0, 1, 2, 4, 8};
-  EXPECT_EQ(SpreadUs(cost, 0), -4);
-  EXPECT_EQ(SpreadUs(cost, 0.5), 0);
-  EXPECT_EQ(SpreadUs(cost, 0.625), 0.5);
-  EXPECT_EQ(SpreadUs(cost, 1), 8);
+  EXPECT_EQ(SpreadAt(cost, 0.5), 0);
+  cost.spread = {-4, -2, -1, 0, 1, 2, 4, 8};
+  EXPECT_EQ(SpreadAt(cost, 0), -4);
+  EXPECT_EQ(SpreadAt(cost, 0.5), 0);
+  EXPECT_EQ(SpreadAt(cost, 0.625), 0.5);
+  EXPECT_EQ(SpreadAt(cost, 1), 8);
 }
 
 }  // namespace

@@ -108,7 +108,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadJson{R"({"name": "a", "costs": {"gemv": 1}})",
                 "\"gemv\": must be an object"},
         BadJson{R"({"name": "a", "costs": {"gemv": {"fixed": 1}}})",
-                "\"gemv\": unknown key \"fixed\"; there are fixed_us"},
+                "\"gemv\": unknown key \"fixed\"; there are load_us"},
         BadJson{R"({"name": "a", "costs": {"gemv": {"fixed_us": -1}}})",
                 "\"fixed_us\" must be a number that is not negative"},
         BadJson{R"({"name": "a", "costs": {"gemv": {"unit_us": 1}}})",
@@ -118,11 +118,14 @@ INSTANTIATE_TEST_SUITE_P(
         BadJson{R"({"name": "a", "costs": {"gemv": {"unit_us":
                    {"stages": null}}}})",
                 "\"stages\" must be a number that is not negative"},
-        BadJson{R"({"name": "a", "costs": {"gemv": {"spread_us": [1, 2]}}})",
-                "\"spread_us\" must be 8 ascending numbers"},
-        BadJson{R"({"name": "a", "costs": {"gemv": {"spread_us":
+        BadJson{R"({"name": "a", "costs": {"gemv": {"spread": [1, 2]}}})",
+                "\"spread\" must be 8 ascending numbers"},
+        BadJson{R"({"name": "a", "costs": {"gemv": {"spread":
                    [0, 1, 2, 3, 4, 5, 7, 6]}}})",
-                "\"spread_us\" must be 8 ascending numbers"}));
+                "\"spread\" must be 8 ascending numbers"},
+        BadJson{R"({"name": "a", "costs": {"gemv": {"spread":
+                   [-2, 0, 0, 0, 0, 0, 0, 0]}}})",
+                "from -1 on"}));
 
 TEST(TargetTest, CostsRoundTrip) {
   const char* json = R"({
@@ -130,8 +133,8 @@ TEST(TargetTest, CostsRoundTrip) {
     "costs": {
       "default": {"fixed_us": 0.5},
       "gemv.rms_norm.silu_mul": {
-        "fixed_us": 1, "unit_us": {"stages": 0.125, "slabs": 0.75},
-        "spread_us": [-0.5, -0.25, -0.125, 0, 0.125, 0.25, 0.5, 2]}}})";
+        "load_us": 0.5, "fixed_us": 1, "unit_us": {"stages": 0.125, "slabs": 0.75},
+        "spread": [-0.5, -0.25, -0.125, 0, 0.125, 0.25, 0.5, 2]}}})";
   const absl::StatusOr<Target> a = ParseTarget(json);
   ASSERT_TRUE(a.ok()) << a.status();
   const absl::StatusOr<Target> b = ParseTarget(TargetToJson(*a));
@@ -141,11 +144,12 @@ TEST(TargetTest, CostsRoundTrip) {
     EXPECT_EQ(t->load_us, 0.25);
     ASSERT_EQ(t->costs.size(), 2u);
     const OpCost& cost = t->costs.at("gemv.rms_norm.silu_mul");
+    EXPECT_EQ(cost.load_us, 0.5);
     EXPECT_EQ(cost.fixed_us, 1);
     EXPECT_EQ(cost.unit_us[static_cast<size_t>(Unit::kStages)], 0.125);
     EXPECT_EQ(cost.unit_us[static_cast<size_t>(Unit::kSlabs)], 0.75);
-    EXPECT_EQ(cost.spread_us.front(), -0.5);
-    EXPECT_EQ(cost.spread_us.back(), 2);
+    EXPECT_EQ(cost.spread.front(), -0.5);
+    EXPECT_EQ(cost.spread.back(), 2);
   }
   // What is not known is not written.
   EXPECT_EQ(TargetToJson(ParseTarget(R"({"name": "a"})").value())
