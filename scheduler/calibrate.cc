@@ -1,6 +1,7 @@
 #include "scheduler/calibrate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -27,8 +28,8 @@ double Us(trace::Nanos nanos) {
 
 // REQUIRES: not empty.
 double Quantile(std::vector<double>& values, double level) {
-  const auto i = static_cast<ptrdiff_t>(
-      level * static_cast<double>(values.size() - 1) + 0.5);
+  const ptrdiff_t i =
+      std::lround(level * static_cast<double>(values.size() - 1));
   std::nth_element(values.begin(), values.begin() + i, values.end());
   return values[static_cast<size_t>(i)];
 }
@@ -298,6 +299,7 @@ class BodyFit {
     std::vector<double> spread;
     for (const double level : kSpreadLevels) {
       std::vector<double> of_traces;
+      of_traces.reserve(distances.size());
       for (auto& [trace, parts] : distances) {
         // The very last ones are interrupts and other accidents.
         of_traces.push_back(Quantile(parts, std::clamp(level, 0.001, 0.999)));
@@ -386,22 +388,22 @@ void MeetPassTimes(absl::Span<const PassTime> times, const Target& target,
 }
 
 // Hops can't be read off a trace: they are of the size of what the clocks of
-// two workers are apart. Where even hops that take no time are too long, the
-// load times are: classes that always waited hide how short theirs are.
-void MeetWithHops(absl::Span<const PassTime> times, Target& target,
+// two workers are apart. False when even hops that take no time are too long.
+bool MeetWithHops(absl::Span<const PassTime> times, const Target& target,
                   double& hop_us) {
-  if (times.empty()) return;
   hop_us = 0;
-  if (Excess(times, target) <= 0) {
-    double high = 1;
-    constexpr double kLongest = 1e3;
-    for (hop_us = high; high < kLongest && Excess(times, target) < 0;) {
-      hop_us = high *= 2;
-    }
-    MeetPassTimes(times, target, 0, high, [&](double us) { hop_us = us; });
-    return;
+  if (Excess(times, target) > 0) return false;
+  double high = 1;
+  constexpr double kLongest = 1e3;
+  for (hop_us = high; high < kLongest && Excess(times, target) < 0;) {
+    hop_us = high *= 2;
   }
-  hop_us = 0;
+  MeetPassTimes(times, target, 0, high, [&](double us) { hop_us = us; });
+  return true;
+}
+
+// Classes that always waited hide how short their load times are.
+void MeetWithLoads(absl::Span<const PassTime> times, Target& target) {
   const Target before = target;
   MeetPassTimes(times, target, 0, 1, [&](double part) {
     target.load_us = before.load_us * part;
@@ -425,9 +427,15 @@ void FitHops(const std::vector<trace::Trace>& traces,
     if (time.us <= 0) continue;
     (time.IsTagged() ? tagged : counted).push_back(time);
   }
-  MeetWithHops(tagged, target, target.hop_us);
-  if (!counted.empty()) {
-    MeetWithHops(counted, target, target.counter_hop_us.emplace());
+  // Tagged programs have a counter or two as well; what is measured for those
+  // holds until the others are known.
+  if (!tagged.empty() && !MeetWithHops(tagged, target, target.hop_us)) {
+    MeetWithLoads(tagged, target);
+  }
+  if (!counted.empty() &&
+      !MeetWithHops(counted, target, target.counter_hop_us.emplace()) &&
+      tagged.empty()) {
+    MeetWithLoads(counted, target);
   }
 }
 
