@@ -114,8 +114,9 @@ absl::Status Read(absl::string_view key, const Json& value,
 absl::Status Read(absl::string_view /*key*/, const Json& value,
                   CostTable& field) {
   absl::StatusOr<CostTable> costs = ParseCosts(value);
-  if (costs.ok()) field = *std::move(costs);
-  return costs.status();
+  if (!costs.ok()) return costs.status();
+  field = *std::move(costs);
+  return absl::OkStatus();
 }
 
 // Writers of one key each; nothing for what is not known.
