@@ -97,7 +97,8 @@ struct SharedMemory {
   alignas(128) InstructionSlot slots[kInstructionSlots];
   uint64_t slot_full[kInstructionSlots];
   uint64_t slot_empty[kInstructionSlots];
-  uint64_t leave;  // completes when the compute threads have left
+  uint64_t leave;        // completes when the compute threads have left
+  uint64_t loader_left;  // traced kernel: when the loader has left, too
   uint64_t stage_full[kMaxStages];
   uint64_t stage_empty[kMaxStages];
   // Partial sums [warp][panel][row] and squares [warp] of a gemv. Two copies,
@@ -169,6 +170,7 @@ class DeviceContext {
   uint32_t stage;  // next stage to consume
   uint32_t stage_parity;
   uint32_t partials_copy;  // which copy of partials is next
+  bool has_operands;       // traced kernel: this warp has read some
   uint32_t pass;
   uint32_t tag;  // of this pass
   uint32_t pc;
@@ -217,7 +219,7 @@ class DeviceContext {
     const uint32_t begin = TraceNow();
     word = PollRanked(shared, place(), address, word, tag, operand);
     faulty |= isa::TagOfRanked(word) != tag;
-    TraceOperands(begin, begin, operand);
+    TraceLane(begin, operand);
     return word;
   }
   __device__ uint32_t Poll(const uint32_t* address, uint32_t word,
@@ -306,22 +308,31 @@ class DeviceContext {
     if constexpr (!kTraced) return 0;
     return TraceClock();
   }
-  // This warp, or some lanes of it, has read operands from `buffer`: the wait
-  // began at `begin`, the read that succeeded at `poll_begin`. The last warp's
-  // first read makes the instruction ready; later ones count as waiting, in
-  // thread 0's eyes.
+  // This warp has read operands from `buffer`, in lane 0's eyes: the wait began
+  // at `begin`, the read that succeeded at `poll_begin`. The last warp's first
+  // read makes the instruction ready; later ones count as waiting, in thread
+  // 0's eyes.
   __device__ void TraceOperands(uint32_t begin, uint32_t poll_begin,
                                 uint32_t buffer) {
     if constexpr (!kTraced) return;
     const uint32_t now = TraceNow();
-    const uint32_t first = __ffs(static_cast<int>(__activemask())) - 1;
-    if (lane() != first) return;
-    TraceRead& read = slot->reads[warp()];
-    if (read.ready == 0) {
-      read = {now, poll_begin, buffer + 1};
+    if (!has_operands) {
+      has_operands = true;
+      if (lane() == 0) {
+        slot->reads[warp()] = {now, poll_begin, buffer + 1, 0};
+      }
     } else if (thread() == 0) {
       slot->record.operand_wait += now - begin;
     }
+  }
+  // The same for a lane on its own: the last lane counts.
+  __device__ void TraceLane(uint32_t begin, uint32_t buffer) {
+    if constexpr (!kTraced) return;
+    const uint32_t now = TraceNow();
+    TraceRead& read = slot->reads[warp()];
+    if (atomicMax(&read.ready, now) >= now) return;
+    atomicExch(&read.poll_begin, begin);
+    atomicExch(&read.last_buffer, buffer + 1);
   }
   // Warp 0 has waited for a stage since `begin`.
   __device__ void TraceStage(uint32_t begin) {

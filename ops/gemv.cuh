@@ -108,12 +108,13 @@ __device__ inline void LoadSlabWords(const uint32_t* x, uint32_t k,
   }
 }
 
-// Reads one slab of x (and of g) into fragments; adds this lane's share of
-// sum x^2 to `squares`.
-__device__ inline void LoadSlab(const isa::GemvOperands& op,
-                                const GemvAddresses& at, uint32_t slab,
-                                bool polled, DeviceContext& context,
-                                SlabFragments& fragments, float& squares) {
+// Reads one slab of x (and of g) into fragments; returns this lane's share of
+// its sum x^2 (0 without a norm).
+__device__ inline float LoadSlab(const isa::GemvOperands& op,
+                                 const GemvAddresses& at, uint32_t slab,
+                                 bool polled, DeviceContext& context,
+                                 SlabFragments& fragments) {
+  float squares = 0;
   const uint32_t g = context.lane() / 4;
   const bool norm = op.prologue == isa::Prologue::kRmsNorm;
   uint2 weights[kWarpTiles];
@@ -162,6 +163,7 @@ __device__ inline void LoadSlab(const isa::GemvOperands& op,
       fragments.b[j][half] = g < 4 ? packed : 0;
     }
   }
+  return squares;
 }
 
 // This warp's share of one stage's 8 dot products: row g in lanes 4g.
@@ -231,9 +233,10 @@ __device__ inline void DeviceGemv(const isa::GemvOperands& op,
     for (uint32_t slab = 0; slab < shape.slabs; ++slab) {
       const uint32_t slab_tiles = shape.SlabTiles(slab);
       if (shape.slabs > 1 || p0 == 0) {
-        float ignored = 0;
-        LoadSlab(op, at, slab, polled, context, fragments,
-                 p0 == 0 ? squares : ignored);
+        const float slab_squares =
+            LoadSlab(op, at, slab, polled, context, fragments);
+        // Every group reads the whole vector.
+        if (p0 == 0) squares += slab_squares;
       }
       for (uint32_t slot = 0; slot < slots; ++slot) {
         const uint4* stage = context.WaitStage();

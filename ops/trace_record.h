@@ -13,7 +13,8 @@ struct TraceRecord {
   uint64_t fetched;  // clock64
   uint32_t pass, pc;
   uint32_t load_begin, load_end;  // written by the loader's lane 0
-  // The others by compute thread 0, or by the last of the warps.
+  // The others by one compute thread each, or from the last of the warps'
+  // reads. `signaled` only of releases.
   uint32_t visited, waited, poll_begin, ready, stage_ready, done, signaled;
   uint32_t stage_wait, operand_wait;  // durations, cycles
   uint32_t last_wait;                 // plus 1; 0: none
@@ -24,8 +25,8 @@ static_assert(sizeof(TraceRecord) == 72);
 
 // The first read of operands by one compute warp. Kept per warp, so that no two
 // write the same words; the last warp's goes into the record.
-struct TraceRead {
-  uint32_t ready, poll_begin, last_buffer;
+struct alignas(16) TraceRead {
+  uint32_t ready, poll_begin, last_buffer, unused;
 };
 
 // One reading of both clocks of a worker.

@@ -41,13 +41,11 @@ absl::StatusOr<GpuTrace> GpuTrace::Create(const isa::Program& program,
       options.max_bytes / sizeof(ops::TraceRecord) / trace.workers_;
   trace.capacity_ = static_cast<uint32_t>(
       std::clamp<uint64_t>(std::min(wanted, fits), 1, 0xffffffffu));
-  // The window's, those of the pass before it, and one after it.
-  const uint64_t samples = (longest + kTraceSamplePeriod - 1) /
-                               kTraceSamplePeriod *
-                               static_cast<uint64_t>(end - first + 1) +
-                           1;
-  trace.samples_per_worker_ =
-      static_cast<uint32_t>(std::min<uint64_t>(samples, 0xffffffffu));
+  // Enough for passes of 10 ms at the closest spacing (interpreter_trace.cuh).
+  constexpr uint64_t kSamplesPerPass = 1024;
+  constexpr uint64_t kMostSamples = 1 << 16;
+  trace.samples_per_worker_ = static_cast<uint32_t>(std::min(
+      kSamplesPerPass * static_cast<uint64_t>(end - first + 1), kMostSamples));
   const auto allocate = [&](auto& pointer, uint64_t per_worker) {
     using T = typename std::decay_t<decltype(pointer)>::element_type;
     auto memory = AllocateDevice<T>(per_worker * trace.workers_, "the trace");
@@ -104,11 +102,19 @@ absl::StatusOr<trace::Trace> GpuTrace::Collect(const isa::Program& program,
     auto records = Download(records_.get() + uint64_t{w} * capacity_,
                             (*counts)[w].records);
     if (!records.ok()) return records.status();
+    trace::Nanos free = trace::kNever;
     for (const ops::TraceRecord& record : *records) {
-      trace.events.push_back(ToEvent(record, w, clock));
-      trace.events.back().bytes =
+      trace::Event event = ToEvent(record, w, clock);
+      // The other warps come to an instruction while thread 0 still signals
+      // the one before; all of them are there when it is, too.
+      for (trace::Nanos* time : {&event.visited, &event.waited, &event.ready}) {
+        *time = std::max(*time, free);
+      }
+      free = event.signaled;
+      event.bytes =
           isa::StreamedBytes(program.buffers, queue[record.pc]) +
           isa::KvBytes(queue[record.pc], first_position + record.pass);
+      trace.events.push_back(event);
     }
   }
   return trace;

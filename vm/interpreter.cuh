@@ -75,12 +75,20 @@ __device__ inline uint32_t BufferOperands(uint32_t opcode) {
 
 // Loader and fetcher wait for a phase of a block barrier until the compute
 // warps have left, whose own spins are bounded; false when they have.
+// Calls idle() at least once per look.
+template <typename Idle>
 __device__ inline bool WaitPhase(uint64_t* barrier, uint32_t parity,
-                                 ops::SharedMemory* shared) {
+                                 ops::SharedMemory* shared, Idle&& idle) {
+  idle();
   while (!ptx::BarrierTestWait(barrier, parity)) {
     if (ShouldLeave(shared)) return false;
+    idle();
   }
   return true;
+}
+__device__ inline bool WaitPhase(uint64_t* barrier, uint32_t parity,
+                                 ops::SharedMemory* shared) {
+  return WaitPhase(barrier, parity, shared, [] {});
 }
 
 // ---- fetch -----------------------------------------------------------------
@@ -144,7 +152,9 @@ __device__ inline void FetchLoop(const LaunchArguments& arguments,
     const uint32_t next_word = ptx::LoadConstant(code + next_pc * 32);
     // The slot's previous instruction is done (first round: at once).
     if (!WaitPhase(&shared->slot_empty[cursor.slot], cursor.slot_parity ^ 1,
-                   shared)) {
+                   shared, [&] {
+                     if constexpr (ops::kTraced) tracer.Tick();
+                   })) {
       break;
     }
     FillSlot(arguments, word, cursor.pass, shared->slots[cursor.slot]);
@@ -158,7 +168,8 @@ __device__ inline void FetchLoop(const LaunchArguments& arguments,
     cursor.Next();
   }
   if constexpr (ops::kTraced) {
-    while (!ShouldLeave(shared)) {
+    while (!ShouldLeave(shared) ||
+           !ptx::BarrierTestWait(&shared->loader_left, 0)) {
     }
     tracer.Finish(cursor.slot);
   }
@@ -225,6 +236,8 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
     while (!ptx::BarrierTestWait(&shared->stage_full[stage], parity)) {
     }
   }
+  // What it has recorded is there for the fetcher.
+  if constexpr (ops::kTraced) ptx::BarrierArrive(&shared->loader_left);
 }
 
 // ---- compute ---------------------------------------------------------------
@@ -312,6 +325,10 @@ __device__ inline void Signal(const LaunchArguments& arguments,
   }
 }
 
+// Traced kernel: who marks the begin and the end. Not of warp 0, which has the
+// most to do.
+inline constexpr uint32_t kTraceThread = ops::kComputeThreads - 32;
+
 __device__ inline void ComputeLoop(const LaunchArguments& arguments,
                                    ops::DeviceContext& context, Cursor cursor) {
   ops::SharedMemory* shared = context.shared;
@@ -324,13 +341,13 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
     context.tag = isa::TagOfPass(cursor.pass);
     context.position = arguments.first_position + cursor.pass;
     if constexpr (ops::kTraced) {
-      if (context.thread() == 0) slot.record.visited = context.TraceNow();
+      context.has_operands = false;
+      if (context.thread() == kTraceThread) {
+        slot.record.visited = context.TraceNow();
+      }
     }
     WaitForCounters(arguments, slot, context);
     RunBody(slot, context);
-    if constexpr (ops::kTraced) {
-      if (context.thread() == 0) slot.record.done = context.TraceNow();
-    }
     const bool halts =
         slot.instruction.opcode == static_cast<uint16_t>(isa::Opcode::kHalt);
     // The body's writes, to memory and to shared memory, and all threads' reads
@@ -338,6 +355,11 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
     // threads agree on leaving.
     const bool faulty =
         ptx::SyncNamedOr(1, ops::kComputeThreads, context.faulty);
+    if constexpr (ops::kTraced) {
+      if (context.thread() == kTraceThread) {
+        slot.record.done = context.TraceNow();
+      }
+    }
     // `stop` is written by halts only; the next one is many barriers away.
     const bool last =
         halts && (*static_cast<const volatile uint32_t*>(&shared->stop) != 0 ||
@@ -347,7 +369,12 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
       if (halts && blockIdx.x == 0) {
         ptx::StoreRelaxedSystem(arguments.passes, cursor.pass + 1);
       }
-      if constexpr (ops::kTraced) slot.record.signaled = context.TraceNow();
+      if constexpr (ops::kTraced) {
+        // Others don't wait for anything.
+        if (slot.instruction.flags & isa::kFlagRelease) {
+          slot.record.signaled = context.TraceNow();
+        }
+      }
     }
     if (last || faulty) {
       // The loader and the fetcher look at it while they wait.

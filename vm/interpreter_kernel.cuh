@@ -121,6 +121,7 @@ __device__ void InitShared(const LaunchArguments& arguments,
     ptx::BarrierInit(&shared->stage_empty[i], ops::kComputeThreads);
   }
   ptx::BarrierInit(&shared->leave, ops::kComputeThreads);
+  ptx::BarrierInit(&shared->loader_left, 32);
   shared->abort = arguments.abort;
   shared->fault = arguments.fault;
   shared->token_ring = arguments.token_ring;
@@ -153,6 +154,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   context.stage = 0;
   context.stage_parity = 0;
   context.partials_copy = 0;
+  context.has_operands = false;
 
   const uint32_t warp = threadIdx.x / 32;
   if (warp == kFetchWarp) {

@@ -20,7 +20,7 @@ class FetchTracer {
   // The slot has come back, or was never used. Whole warp.
   __device__ void Close(uint32_t slot) {
     ops::TraceRecord& record = shared_->slots[slot].record;
-    const bool wanted = record.signaled != 0 &&
+    const bool wanted = record.done != 0 &&
                         record.pass >= arguments_.first_pass &&
                         record.pass < arguments_.end_pass;
     if (!wanted) return;
@@ -42,13 +42,7 @@ class FetchTracer {
   // The slot is about to be announced. Whole warp; each lane's writes are
   // announced with it.
   __device__ void Open(uint32_t slot, uint32_t pass, uint32_t pc) {
-    // Also before the window and once after it, so that every time lies between
-    // two readings.
-    if (pc % kTraceSamplePeriod == 0 && pass + 1 >= arguments_.first_pass &&
-        pass <= arguments_.end_pass && !closed_) {
-      ReadClocks();
-      closed_ = pass == arguments_.end_pass;
-    }
+    pass_ = pass;
     ops::TraceRecord& record = shared_->slots[slot].record;
     __syncwarp();  // Close has read what was there
     if (lane_ < ops::kComputeWarps) shared_->slots[slot].reads[lane_] = {};
@@ -58,6 +52,27 @@ class FetchTracer {
       record.pass = pass;
       record.pc = pc;
     }
+  }
+
+  // To be called all the time: reads both clocks every now and then, in the
+  // pass before the window too, so that every time lies between two readings.
+  // A line between readings follows a clock rate that changes; the distance
+  // grows with the time since the first, so that the memory lasts.
+  __device__ void Tick() {
+    if (pass_ + 1 < arguments_.first_pass || pass_ > arguments_.end_pass ||
+        closed_) {
+      return;
+    }
+    const uint64_t now = ptx::ClockCycles();
+    if (counts_.samples == 0) first_read_ = now;
+    const uint64_t spacing =
+        max(kSpacingCycles,
+            (now - first_read_) / (arguments_.samples_per_worker / 2));
+    if (counts_.samples != 0 && now - last_read_ < spacing) return;
+    if (counts_.samples + 1 >= arguments_.samples_per_worker) return;
+    last_read_ = now;
+    ReadClocks();
+    closed_ = pass_ == arguments_.end_pass;
   }
 
   // After the compute threads have left: what is still in the slots, oldest
@@ -71,6 +86,8 @@ class FetchTracer {
   }
 
  private:
+  static constexpr uint64_t kSpacingCycles = 16384;  // about 9 us
+
   // Of the warps' first reads, the last one goes into the record.
   __device__ void TakeLastRead(uint32_t slot) {
     const ops::TraceRead* reads = shared_->slots[slot].reads;
@@ -91,16 +108,21 @@ class FetchTracer {
     __syncwarp();
   }
 
-  // Both clocks at the moment when the coarser one steps.
+  // Both clocks at the moment when the coarser one steps. A reading that took
+  // long (its instructions had to be fetched, say) is no reading.
   __device__ void ReadClocks() {
     constexpr int kMostReadings = 4096;
-    if (counts_.samples == arguments_.samples_per_worker) return;
+    constexpr uint64_t kPromptCycles = 100;
     if (lane_ == 0) {
-      const uint64_t before = ptx::GlobalTimerNs();
-      ops::TraceSample sample = {ptx::ClockCycles(), before};
-      for (int i = 0; i < kMostReadings && sample.global_ns == before; ++i) {
-        sample.cycles = ptx::ClockCycles();
+      uint64_t before = ptx::GlobalTimerNs();
+      ops::TraceSample sample = {};
+      for (int i = 0; i < kMostReadings; ++i) {
+        const uint64_t begin = ptx::ClockCycles();
         sample.global_ns = ptx::GlobalTimerNs();
+        const uint64_t end = ptx::ClockCycles();
+        sample.cycles = begin + (end - begin) / 2;
+        if (sample.global_ns != before && end - begin < kPromptCycles) break;
+        before = sample.global_ns;
       }
       arguments_.samples[uint64_t{blockIdx.x} * arguments_.samples_per_worker +
                          counts_.samples] = sample;
@@ -112,6 +134,8 @@ class FetchTracer {
   ops::SharedMemory* shared_;
   const uint32_t lane_;
   ops::TraceCounts counts_ = {};
+  uint32_t pass_ = 0;  // fetched last
+  uint64_t first_read_ = 0, last_read_ = 0;
   bool closed_ = false;  // the clocks were read after the window
 };
 

@@ -17,10 +17,6 @@ namespace mkvm::vm {
 // Counters lie one cache line apart.
 inline constexpr uint32_t kCounterStride = 32;  // words
 
-// Every so many instructions the traced kernel reads both clocks: often enough
-// that a change of the SM's clock rate shows (about every 15 us in a decode).
-inline constexpr uint32_t kTraceSamplePeriod = 4;
-
 // Where the traced kernel records; device addresses.
 struct TraceArguments {
   ops::TraceRecord* records;  // [workers, capacity]

@@ -79,6 +79,8 @@ trace::Event ToEvent(const ops::TraceRecord& record, uint32_t worker,
   event.last_wait = static_cast<int8_t>(static_cast<int>(record.last_wait) - 1);
   event.last_buffer =
       record.last_buffer == 0 ? isa::kNoBuffer : record.last_buffer - 1;
+  // A signal that is no release is on its way at once (kNever is before all).
+  event.signaled = std::max(event.signaled, event.done);
   // Nothing to wait for or to read: it could begin at once.
   if (event.waited == trace::kNever) event.waited = event.visited;
   if (event.ready == trace::kNever) event.ready = event.waited;
