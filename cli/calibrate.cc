@@ -29,28 +29,32 @@ namespace {
 // One program, traced from each of the positions.
 struct Experiment {
   std::string config;
-  uint32_t max_vocabulary;  // the geometry's, cut to this
-  uint32_t max_kv_splits;   // cut to this
+  uint32_t max_layers;      // the geometry's, cut to this
+  uint32_t max_vocabulary;  // likewise
+  uint32_t max_kv_splits;   // the target's, cut to this
   const char* transport;    // "tagged" or "counters"
   std::vector<int64_t> positions;
 };
 
-constexpr uint32_t kLayers = 2;
 constexpr int64_t kWarmUpPasses = 4;  // stages and slots fill, clocks settle
 constexpr int64_t kTracedPasses = 8;
+// Timed without a trace, as the difference to a run without them, so that
+// neither recording nor launching is in the time.
+constexpr int64_t kTimedPasses = 40;
 constexpr uint32_t kUncut = 0xffffffffu;
 
 // scheduler/calibrate.h says what has to vary.
 std::vector<Experiment> Experiments(const Device& device) {
   if (!device.gpu) {
-    return {{"qwen3-tiny", kUncut, kUncut, "counters", {0, 200}},
-            {"qwen3-0.6b", 8192, kUncut, "counters", {0, 200}}};
+    return {{"qwen3-tiny", 2, kUncut, kUncut, "counters", {0, 200}},
+            {"qwen3-0.6b", 2, 8192, kUncut, "counters", {0, 200}}};
   }
-  return {{"qwen3-0.6b", kUncut, kUncut, "tagged", {0, 500, 4000}},
-          {"qwen3-0.6b", kUncut, 4, "tagged", {500, 2000}},
-          {"qwen3-0.6b", 32768, kUncut, "counters", {0}},
-          {"qwen3-1.7b", 32768, kUncut, "tagged", {0, 500}},
-          {"qwen3-4b", 32768, kUncut, "tagged", {0, 500}}};
+  // Six layers: at position 4000 their KV cache is larger than an L2 cache.
+  return {{"qwen3-0.6b", 6, kUncut, kUncut, "tagged", {0, 500, 4000}},
+          {"qwen3-0.6b", 2, kUncut, 4, "tagged", {500, 2000}},
+          {"qwen3-0.6b", 2, 32768, kUncut, "counters", {0}},
+          {"qwen3-1.7b", 2, 32768, kUncut, "tagged", {0, 500}},
+          {"qwen3-4b", 2, 32768, kUncut, "tagged", {0, 500}}};
 }
 
 struct CalibrateFlags {
@@ -96,14 +100,14 @@ absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(
     const scheduler::Target& target, const CalibrateFlags& f) {
   absl::StatusOr<model::Config> config = model::FindConfig(experiment.config);
   if (!config.ok()) return config.status();
-  config->num_layers = std::min(config->num_layers, kLayers);
+  config->num_layers = std::min(config->num_layers, experiment.max_layers);
   config->vocab_size = std::min(config->vocab_size, experiment.max_vocabulary);
   config->eos_token_ids.clear();
   scheduler::Target cut = target;
   cut.max_kv_splits = std::min(cut.max_kv_splits, experiment.max_kv_splits);
   scheduler::CompileOptions options;
   options.max_context = static_cast<uint32_t>(
-      std::max(experiment.positions.back() + kWarmUpPasses + kTracedPasses + 1,
+      std::max(experiment.positions.back() + kWarmUpPasses + kTimedPasses + 1,
                int64_t{1024}));
   absl::StatusOr<isa::Program> program =
       scheduler::Compile(*config, cut, options);
@@ -118,21 +122,43 @@ absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(
                          model::MakeSynthetic(*config, 1), ThreadsOf(f));
 }
 
-// Passes from `position` on; the KV cache before it holds zeros, which take as
-// long to read as anything.
-absl::StatusOr<trace::Trace> TraceAt(Decoder& decoder, int64_t position) {
-  const int64_t passes = kWarmUpPasses + kTracedPasses;
-  if (absl::Status s = decoder.SetTokens(
-          {1}, 1, MaxContextTokens(decoder.machine().program()), {});
-      !s.ok()) {
-    return s;
-  }
+// `passes` passes from `position` on; the KV cache before it holds zeros, which
+// take as long to read as anything.
+absl::StatusOr<vm::RunResult> RunAt(Decoder& decoder, int64_t position,
+                                    int64_t passes,
+                                    std::optional<vm::TraceOptions> trace) {
+  const int64_t end = MaxContextTokens(decoder.machine().program());
+  if (absl::Status s = decoder.SetTokens({1}, 1, end, {}); !s.ok()) return s;
   vm::RunOptions options;
   options.first_position = position;
   options.max_passes = passes;
   options.watchdog_seconds = 60;
-  options.trace = vm::TraceOptions{.first_pass = kWarmUpPasses};
-  absl::StatusOr<vm::RunResult> result = decoder.machine().Run(options);
+  options.trace = trace;
+  return decoder.machine().Run(options);
+}
+
+// Microseconds of a pass from `position` on.
+absl::StatusOr<double> TimeAt(Decoder& decoder, int64_t position) {
+  constexpr int kRepeats = 5;
+  std::vector<double> times;
+  for (int i = 0; i < kRepeats; ++i) {
+    double seconds[2] = {};
+    for (int longer = 0; longer < 2; ++longer) {
+      const absl::StatusOr<vm::RunResult> result =
+          RunAt(decoder, position, kWarmUpPasses + longer * kTimedPasses, {});
+      if (!result.ok()) return result.status();
+      seconds[longer] = result->seconds;
+    }
+    times.push_back((seconds[1] - seconds[0]) * 1e6 / kTimedPasses);
+  }
+  std::sort(times.begin(), times.end());
+  return times[kRepeats / 2];
+}
+
+absl::StatusOr<trace::Trace> TraceAt(Decoder& decoder, int64_t position) {
+  absl::StatusOr<vm::RunResult> result =
+      RunAt(decoder, position, kWarmUpPasses + kTracedPasses,
+            vm::TraceOptions{.first_pass = kWarmUpPasses});
   if (!result.ok()) return result.status();
   if (result->trace->dropped > 0) {
     return absl::InternalError("a calibration trace does not fit its buffer");
@@ -143,19 +169,24 @@ absl::StatusOr<trace::Trace> TraceAt(Decoder& decoder, int64_t position) {
 absl::Status RunExperiment(const Experiment& experiment, const Device& device,
                            const scheduler::Target& target,
                            const CalibrateFlags& f,
-                           std::vector<trace::Trace>& traces) {
+                           std::vector<trace::Trace>& traces,
+                           std::vector<double>& pass_us) {
   absl::StatusOr<std::unique_ptr<Decoder>> decoder =
       MakeDecoder(experiment, device, target, f);
   if (!decoder.ok()) return decoder.status();
   for (const int64_t position : experiment.positions) {
     absl::StatusOr<trace::Trace> trace = TraceAt(**decoder, position);
     if (!trace.ok()) return trace.status();
-    trace->command = absl::StrCat("mkvm calibrate: ", experiment.config, ", ",
-                                  kLayers, " layers, ", experiment.transport,
-                                  ", position ", position + kWarmUpPasses);
+    const absl::StatusOr<double> us = TimeAt(**decoder, position);
+    if (!us.ok()) return us.status();
+    pass_us.push_back(*us);
+    trace->command =
+        absl::StrCat("mkvm calibrate: ", experiment.config, ", ",
+                     experiment.max_layers, " layers, ", experiment.transport,
+                     ", position ", position + kWarmUpPasses);
     trace->stream_gb_per_s = target.stream_gb_per_s;
-    absl::FPrintF(stderr, "traced %s: %d instructions\n", trace->command,
-                  trace->events.size());
+    absl::FPrintF(stderr, "%s: %.1f us per pass, traced %d instructions\n",
+                  trace->command, *us, trace->events.size());
     if (!f.traces.empty()) {
       const std::string path = absl::StrCat(f.traces, traces.size(), ".mkt");
       if (absl::Status s = WriteFile(path, trace::Serialize(*trace)); !s.ok()) {
@@ -190,13 +221,16 @@ absl::Status CalibrateVerb(Args args) {
   absl::FPrintF(stderr, "stream: %.1f GB/s\n", *stream);
 
   std::vector<trace::Trace> traces;
+  std::vector<double> pass_us;
   for (const Experiment& experiment : Experiments(*device)) {
-    if (absl::Status s = RunExperiment(experiment, *device, *target, f, traces);
+    if (absl::Status s =
+            RunExperiment(experiment, *device, *target, f, traces, pass_us);
         !s.ok()) {
       return s;
     }
   }
-  absl::StatusOr<scheduler::Target> fitted = scheduler::Fit(traces, *target);
+  absl::StatusOr<scheduler::Target> fitted =
+      scheduler::Fit(traces, *target, pass_us);
   if (!fitted.ok()) return fitted.status();
   fitted->stream_gb_per_s = *stream;
   fitted->notes =

@@ -41,7 +41,7 @@ absl::StatusOr<GpuTrace> GpuTrace::Create(const isa::Program& program,
       options.max_bytes / sizeof(ops::TraceRecord) / trace.workers_;
   trace.capacity_ = static_cast<uint32_t>(
       std::clamp<uint64_t>(std::min(wanted, fits), 1, 0xffffffffu));
-  // Enough for passes of 10 ms at the closest spacing (interpreter_trace.cuh).
+  // Enough for passes of 1 ms at the closest spacing (interpreter_trace.cuh).
   constexpr uint64_t kSamplesPerPass = 1024;
   constexpr uint64_t kMostSamples = 1 << 16;
   trace.samples_per_worker_ = static_cast<uint32_t>(std::min(

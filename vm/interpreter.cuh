@@ -75,20 +75,12 @@ __device__ inline uint32_t BufferOperands(uint32_t opcode) {
 
 // Loader and fetcher wait for a phase of a block barrier until the compute
 // warps have left, whose own spins are bounded; false when they have.
-// Calls idle() at least once per look.
-template <typename Idle>
-__device__ inline bool WaitPhase(uint64_t* barrier, uint32_t parity,
-                                 ops::SharedMemory* shared, Idle&& idle) {
-  idle();
-  while (!ptx::BarrierTestWait(barrier, parity)) {
-    if (ShouldLeave(shared)) return false;
-    idle();
-  }
-  return true;
-}
 __device__ inline bool WaitPhase(uint64_t* barrier, uint32_t parity,
                                  ops::SharedMemory* shared) {
-  return WaitPhase(barrier, parity, shared, [] {});
+  while (!ptx::BarrierTestWait(barrier, parity)) {
+    if (ShouldLeave(shared)) return false;
+  }
+  return true;
 }
 
 // ---- fetch -----------------------------------------------------------------
@@ -151,12 +143,15 @@ __device__ inline void FetchLoop(const LaunchArguments& arguments,
     const uint32_t next_pc = cursor.pc + 1 == cursor.length ? 0 : cursor.pc + 1;
     const uint32_t next_word = ptx::LoadConstant(code + next_pc * 32);
     // The slot's previous instruction is done (first round: at once).
-    if (!WaitPhase(&shared->slot_empty[cursor.slot], cursor.slot_parity ^ 1,
-                   shared, [&] {
-                     if constexpr (ops::kTraced) tracer.Tick();
-                   })) {
-      break;
+    uint64_t* const empty = &shared->slot_empty[cursor.slot];
+    if constexpr (ops::kTraced) {
+      tracer.Tick();
+      while (!ptx::BarrierIsComplete(empty, cursor.slot_parity ^ 1) &&
+             !ShouldLeave(shared)) {
+        tracer.Tick();
+      }
     }
+    if (!WaitPhase(empty, cursor.slot_parity ^ 1, shared)) break;
     FillSlot(arguments, word, cursor.pass, shared->slots[cursor.slot]);
     if constexpr (ops::kTraced) {
       tracer.Close(cursor.slot);

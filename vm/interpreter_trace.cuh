@@ -20,6 +20,7 @@ class FetchTracer {
   // The slot has come back, or was never used. Whole warp.
   __device__ void Close(uint32_t slot) {
     ops::TraceRecord& record = shared_->slots[slot].record;
+    if (record.done != 0) ended_ |= record.pass >= arguments_.end_pass;
     const bool wanted = record.done != 0 &&
                         record.pass >= arguments_.first_pass &&
                         record.pass < arguments_.end_pass;
@@ -59,10 +60,7 @@ class FetchTracer {
   // A line between readings follows a clock rate that changes; the distance
   // grows with the time since the first, so that the memory lasts.
   __device__ void Tick() {
-    if (pass_ + 1 < arguments_.first_pass || pass_ > arguments_.end_pass ||
-        closed_) {
-      return;
-    }
+    if (pass_ + 1 < arguments_.first_pass || closed_) return;
     const uint64_t now = ptx::ClockCycles();
     if (counts_.samples == 0) first_read_ = now;
     const uint64_t spacing =
@@ -72,7 +70,7 @@ class FetchTracer {
     if (counts_.samples + 1 >= arguments_.samples_per_worker) return;
     last_read_ = now;
     ReadClocks();
-    closed_ = pass_ == arguments_.end_pass;
+    closed_ = ended_;
   }
 
   // After the compute threads have left: what is still in the slots, oldest
@@ -86,7 +84,7 @@ class FetchTracer {
   }
 
  private:
-  static constexpr uint64_t kSpacingCycles = 16384;  // about 9 us
+  static constexpr uint64_t kSpacingCycles = 2048;  // about 1.1 us
 
   // Of the warps' first reads, the last one goes into the record.
   __device__ void TakeLastRead(uint32_t slot) {
@@ -136,7 +134,8 @@ class FetchTracer {
   ops::TraceCounts counts_ = {};
   uint32_t pass_ = 0;  // fetched last
   uint64_t first_read_ = 0, last_read_ = 0;
-  bool closed_ = false;  // the clocks were read after the window
+  bool ended_ = false;   // an instruction after the window is done
+  bool closed_ = false;  // the clocks were read after that
 };
 
 }  // namespace mkvm::vm

@@ -45,7 +45,7 @@ double ClockMap::LargestError() const {
         Between(samples_[i - 1], samples_[i + 1], samples_[i].cycles);
     largest = std::max(largest, std::abs(expected - Nanos(samples_[i])));
   }
-  return largest;
+  return largest / 2;
 }
 
 trace::Event ToEvent(const ops::TraceRecord& record, uint32_t worker,

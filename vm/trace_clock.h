@@ -22,8 +22,9 @@ class ClockMap {
   double NanosAt(uint64_t cycles) const;
   // Over all samples.
   double NanosPerCycle() const;
-  // The farthest that a sample is from the line between its neighbours: what
-  // the steps of the global timer and changes of the rate may do to a time. 0
+  // What the steps of the global timer and changes of the rate may do to a
+  // time: half of the farthest that a sample is from the line between its
+  // neighbours, which lie twice as far apart as the map's own lines reach. 0
   // with fewer than three samples.
   double LargestError() const;
 
