@@ -17,11 +17,11 @@
 #include "cli/device.h"
 #include "cli/flags.h"
 #include "cli/io.h"
+#include "cli/stream.h"
 #include "cli/verbs.h"
 #include "model/weights.h"
 #include "scheduler/calibrate.h"
 #include "scheduler/compile.h"
-#include "vm/stream_probe.h"
 
 namespace mkvm::cli {
 namespace {
@@ -41,6 +41,7 @@ constexpr int64_t kTracedPasses = 8;
 // Timed without a trace, as the difference to a run without them, so that
 // neither recording nor launching is in the time.
 constexpr int64_t kTimedPasses = 40;
+constexpr int kStreamRepeats = 9;
 constexpr uint32_t kUncut = 0xffffffffu;
 
 // scheduler/calibrate.h says what has to vary.
@@ -81,18 +82,6 @@ Flags MakeFlags(CalibrateFlags& f) {
 int ThreadsOf(const CalibrateFlags& f) {
   return static_cast<int>(
       f.threads.value_or(std::max(1u, std::thread::hardware_concurrency())));
-}
-
-absl::StatusOr<double> ProbeStream(const Device& device,
-                                   const scheduler::Target& target,
-                                   const CalibrateFlags& f) {
-  // Far larger than any cache there is, in whole stages.
-  constexpr uint64_t kGpuBytes = uint64_t{1} << 30;
-  constexpr uint64_t kCpuBytes = uint64_t{256} << 20;
-  constexpr int kRepeats = 9;
-  return device.gpu ? vm::ProbeGpuStream(*device.gpu, target.workers,
-                                         target.stages, kGpuBytes, kRepeats)
-                    : vm::ProbeCpuStream(ThreadsOf(f), kCpuBytes, kRepeats);
 }
 
 absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(
@@ -215,7 +204,8 @@ absl::Status CalibrateVerb(Args args) {
   if (!device.ok()) return device.status();
   absl::StatusOr<scheduler::Target> target = TargetOf(*device);
   if (!target.ok()) return target.status();
-  absl::StatusOr<double> stream = ProbeStream(*device, *target, f);
+  absl::StatusOr<double> stream =
+      MeasureStream(*device, ThreadsOf(f), kStreamRepeats);
   if (!stream.ok()) return stream.status();
   target->stream_gb_per_s = *stream;
   absl::FPrintF(stderr, "stream: %.1f GB/s\n", *stream);

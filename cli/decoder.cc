@@ -94,15 +94,26 @@ absl::StatusOr<isa::Program> WithTransport(isa::Program program,
 absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(
     const Device& device, isa::Program program,
     std::unique_ptr<model::Weights> weights, int threads) {
+  // Before memory is taken for it.
   if (absl::Status s = CheckSources(program, weights->names()); !s.ok()) {
+    return s;
+  }
+  absl::StatusOr<std::unique_ptr<vm::Machine>> machine =
+      CreateMachine(device, std::move(program), threads);
+  if (!machine.ok()) return machine.status();
+  return Create(*std::move(machine), std::move(weights));
+}
+
+absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Create(
+    std::unique_ptr<vm::Machine> machine,
+    std::unique_ptr<model::Weights> weights) {
+  if (absl::Status s = CheckSources(machine->program(), weights->names());
+      !s.ok()) {
     return s;
   }
   std::unique_ptr<Decoder> decoder(new Decoder());
   decoder->weights_ = std::move(weights);
-  absl::StatusOr<std::unique_ptr<vm::Machine>> machine =
-      CreateMachine(device, std::move(program), threads);
-  if (!machine.ok()) return machine.status();
-  decoder->machine_ = *std::move(machine);
+  decoder->machine_ = std::move(machine);
   if (absl::Status s = decoder->BindWeights(); !s.ok()) return s;
   return decoder;
 }

@@ -41,6 +41,10 @@ class Decoder {
   static absl::StatusOr<std::unique_ptr<Decoder>> Create(
       const Device& device, isa::Program program,
       std::unique_ptr<model::Weights> weights, int threads);
+  // The same on a machine that is there, with nothing bound.
+  static absl::StatusOr<std::unique_ptr<Decoder>> Create(
+      std::unique_ptr<vm::Machine> machine,
+      std::unique_ptr<model::Weights> weights);
 
   // BindFile for each, over what the model gave: another rotary table, say.
   absl::Status Override(const std::vector<std::string>& bindings);

@@ -22,6 +22,7 @@ constexpr Verb kVerbs[] = {
     {"run", "run a program: decode with a model, or .npy in and out", RunVerb},
     {"compile", "compile a model's geometry for a target", CompileVerb},
     {"calibrate", "measure this machine, for compile and info", CalibrateVerb},
+    {"bench", "measure decoding, beside the stream and a check", BenchVerb},
     {"asm", "assemble a .mkasm text into a program", AsmVerb},
     {"dis", "print a program as .mkasm text", DisVerb},
     {"verify", "prove a program safe to run", VerifyVerb},

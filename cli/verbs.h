@@ -19,6 +19,7 @@ using Args = absl::Span<const std::string>;
 absl::Status RunVerb(Args args);
 absl::Status CompileVerb(Args args);
 absl::Status CalibrateVerb(Args args);
+absl::Status BenchVerb(Args args);
 absl::Status AsmVerb(Args args);
 absl::Status DisVerb(Args args);
 absl::Status VerifyVerb(Args args);

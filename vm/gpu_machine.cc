@@ -368,12 +368,15 @@ absl::StatusOr<GpuInfo> QueryGpu(int device) {
         "%s has compute capability %d.%d; mkvm needs %d.0", properties.name,
         properties.major, properties.minor, kMinMajor));
   }
+  char pci_bus_id[32] = "";  // left empty when it fails: it names, no more
+  cudaDeviceGetPCIBusId(pci_bus_id, sizeof(pci_bus_id), device);
   return GpuInfo{.name = properties.name,
                  .compute_major = properties.major,
                  .compute_minor = properties.minor,
                  .multiprocessors = properties.multiProcessorCount,
                  .memory_bytes = properties.totalGlobalMem,
-                 .shared_memory_bytes = properties.sharedMemPerBlockOptin};
+                 .shared_memory_bytes = properties.sharedMemPerBlockOptin,
+                 .pci_bus_id = pci_bus_id};
 }
 
 absl::StatusOr<std::unique_ptr<Machine>> CreateGpuMachine(

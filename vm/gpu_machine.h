@@ -22,6 +22,7 @@ struct GpuInfo {
   int multiprocessors = 0;
   uint64_t memory_bytes = 0;
   uint64_t shared_memory_bytes = 0;  // per block, opt-in
+  std::string pci_bus_id;            // "0000:3b:00.0"
 };
 
 // Unavailable when built without CUDA, when there is no driver or no device,

@@ -1,0 +1,238 @@
+#include "cli/bench_run.h"
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "cli/bench_machine.h"
+#include "cli/bench_measure.h"
+#include "cli/compile.h"
+#include "cli/decoder.h"
+#include "cli/io.h"
+#include "cli/model_source.h"
+#include "cli/stream.h"
+
+namespace mkvm::cli {
+namespace {
+
+constexpr int kStreamRepeats = 9;
+constexpr std::chrono::milliseconds kSampleInterval(50);
+
+// A program with its weights.
+struct Source {
+  std::string name;
+  isa::Program compiled;  // with its own transport
+  std::shared_ptr<model::Weights> weights;
+};
+
+absl::StatusOr<Source> OpenSource(const BenchRun& bench,
+                                  const std::string& config) {
+  Source source;
+  Geometry geometry;
+  const std::string& path = bench.flags.program;
+  if (!path.empty()) {
+    absl::StatusOr<isa::Program> program = ReadProgram(path);
+    if (!program.ok()) return program.status();
+    if (absl::Status s = CheckProgram(*program, path); !s.ok()) return s;
+    if (!IsDecodeProgram(*program)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          path, " was not compiled from a model; bench measures decoding"));
+    }
+    const int64_t max_context = MaxContextTokens(*program);
+    if (bench.plan.positions() > max_context) {
+      return absl::OutOfRangeError(absl::StrFormat(
+          "the tests need %d positions, but %s has %d; compile it with a "
+          "larger --max_context",
+          bench.plan.positions(), path, max_context));
+    }
+    source.name = path;
+    source.compiled = *std::move(program);
+    geometry.program = &source.compiled;
+    geometry.program_path = path;
+  }
+  geometry.config = config;
+  geometry.default_config = DefaultConfig(bench.device);
+  absl::StatusOr<std::unique_ptr<model::Weights>> weights =
+      OpenModel(bench.flags.model, geometry);
+  if (!weights.ok()) return weights.status();
+  source.weights = *std::move(weights);
+  // Made-up weights are made now, so that loading is loading.
+  for (const std::string& name : source.weights->names()) {
+    if (absl::Status s = source.weights->Get(name).status(); !s.ok()) return s;
+  }
+  if (!path.empty()) return source;
+  source.name = source.weights->config().name;
+  absl::StatusOr<isa::Program> program = CompileFor(
+      source.weights->config(), bench.device, bench.plan.positions(), false);
+  if (!program.ok()) return program.status();
+  source.compiled = *std::move(program);
+  return source;
+}
+
+// Makes the machine that is measured and says how long loading took.
+absl::StatusOr<BenchMachine> Load(const BenchRun& bench, const Source& source,
+                                  isa::Program program, int threads,
+                                  BenchSetup& setup) {
+  setup.model = source.name;
+  setup.weights = source.weights->description();
+  if (!bench.device.gpu) setup.threads = threads;
+  setup.workers = program.num_workers();
+  setup.max_context = MaxContextTokens(program);
+  setup.weight_bytes = source.weights->total_bytes();
+  setup.loading_copies = bench.device.gpu.has_value();
+  const auto begin = std::chrono::steady_clock::now();
+  absl::StatusOr<BenchMachine> machine = BenchMachine::Create(
+      bench.device, std::move(program), source.weights, threads);
+  const std::chrono::duration<double> elapsed =
+      std::chrono::steady_clock::now() - begin;
+  if (!machine.ok()) return machine;
+  setup.load_seconds = elapsed.count();
+  setup.machine = machine->machine().description();
+  return machine;
+}
+
+// A row, and the tokens that it gave.
+struct Measured {
+  BenchRow row;
+  Measurement measurement;
+};
+
+Measured MeasureRow(const BenchRun& bench, BenchMachine& machine,
+                    const BenchTest& test) {
+  Measured measured;
+  measured.row.setup = bench.report.setups.size();
+  measured.row.test = test;
+  vm::GpuSampler sampler([&] { return bench.monitor.Read(); }, kSampleInterval);
+  absl::StatusOr<Measurement> measurement =
+      Measure(test, bench.plan.repetitions, bench.plan.warm_up,
+              [&](const BenchTest& t, int64_t passes) {
+                return machine.Launch(t, passes);
+              });
+  const vm::GpuState gpu = sampler.Stop();
+  if (!measurement.ok()) {
+    Refuse(measurement.status(), measured.row);
+    return measured;
+  }
+  BenchFigures figures;
+  figures.us = Summarize(measurement->us);
+  figures.samples_us = measurement->us;
+  if (!measurement->steady_us.empty()) {
+    figures.steady_us = Summarize(measurement->steady_us).median;
+  }
+  figures.bytes_per_token = BytesPerToken(machine.machine().program(), test);
+  figures.gpu = gpu;
+  measured.row.figures = std::move(figures);
+  measured.measurement = *std::move(measurement);
+  absl::FPrintF(stderr, "%s: %.1f us\n", BenchTestName(test),
+                measured.row.figures->us.median);
+  return measured;
+}
+
+// Every row again on the reference, in the same order, so that the KV cache
+// holds the same. Rows whose tokens are others lose their figures.
+absl::Status CheckRows(const BenchRun& bench, const Source& source,
+                       const std::string& transport, int threads,
+                       std::vector<Measured>& rows) {
+  absl::StatusOr<Reference> reference =
+      MakeReference(source.compiled, transport, bench.device, threads);
+  if (!reference.ok()) return reference.status();
+  absl::StatusOr<BenchMachine> machine =
+      BenchMachine::Create(bench.device, std::move(reference->program),
+                           source.weights, reference->threads);
+  if (!machine.ok()) return machine.status();
+  for (Measured& measured : rows) {
+    BenchRow& row = measured.row;
+    const absl::StatusOr<Launched> launched =
+        machine->Launch(row.test, row.test.tokens);
+    if (!row.figures) continue;
+    const absl::Status same =
+        launched.ok()
+            ? CompareTokens(measured.measurement.tokens, launched->tokens,
+                            absl::StrCat("with ", reference->name))
+            : launched.status();
+    if (!same.ok()) Refuse(same, row);
+    const size_t tokens = measured.measurement.tokens.size();
+    row.check = absl::StrFormat("same %d token%s: %d launches, %s; tiny = CPU",
+                                tokens, tokens == 1 ? "" : "s",
+                                measured.measurement.launches, reference->name);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunSetup(const BenchRun& bench, const Source& source,
+                      const std::string& transport, int threads) {
+  absl::StatusOr<isa::Program> program =
+      WithTransport(source.compiled, transport);
+  if (!program.ok()) return program.status();
+  if (absl::Status s = CheckProgram(*program, "the program"); !s.ok()) return s;
+  BenchSetup setup;
+  setup.transport = transport;
+  std::vector<Measured> rows;
+  {
+    // Gone before the reference comes: both may not fit.
+    absl::StatusOr<BenchMachine> machine =
+        Load(bench, source, *std::move(program), threads, setup);
+    if (!machine.ok()) return machine.status();
+    for (const BenchTest& test : bench.plan.tests) {
+      rows.push_back(MeasureRow(bench, *machine, test));
+    }
+  }
+  absl::Status checked =
+      CompareWithCheckingMachine(bench.device, transport, threads);
+  if (checked.ok()) {
+    checked = CheckRows(bench, source, transport, threads, rows);
+  }
+  bench.report.setups.push_back(std::move(setup));
+  for (Measured& measured : rows) {
+    if (!checked.ok() && measured.row.figures) Refuse(checked, measured.row);
+    bench.report.rows.push_back(std::move(measured.row));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RunBench(const BenchRun& bench) {
+  const int threads = bench.plan.threads.front();
+  absl::StatusOr<double> stream =
+      MeasureStream(bench.device, threads, kStreamRepeats);
+  if (!stream.ok()) return stream.status();
+  bench.report.stream.before = *stream;
+  for (const std::string& config : bench.plan.configs) {
+    const absl::StatusOr<Source> source = OpenSource(bench, config);
+    if (!source.ok()) return source.status();
+    for (const std::string& transport : bench.plan.transports) {
+      for (const int count : bench.plan.threads) {
+        if (absl::Status s = RunSetup(bench, *source, transport, count);
+            !s.ok()) {
+          return s;
+        }
+      }
+    }
+  }
+  stream = MeasureStream(bench.device, threads, kStreamRepeats);
+  if (!stream.ok()) return stream.status();
+  bench.report.stream.after = *stream;
+  return absl::OkStatus();
+}
+
+absl::Status RunRoofline(const BenchRun& bench) {
+  std::vector<double> streams;
+  vm::GpuSampler sampler([&] { return bench.monitor.Read(); }, kSampleInterval);
+  for (int i = 0; i < bench.plan.repetitions; ++i) {
+    const absl::StatusOr<double> stream =
+        MeasureStream(bench.device, bench.plan.threads.front(), kStreamRepeats);
+    if (!stream.ok()) return stream.status();
+    streams.push_back(*stream);
+  }
+  bench.report.roofline_gpu = sampler.Stop();
+  bench.report.roofline = Summarize(std::move(streams));
+  return absl::OkStatus();
+}
+
+}  // namespace mkvm::cli
