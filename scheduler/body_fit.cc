@@ -17,8 +17,15 @@ double LoadUs(std::vector<double> us) {
 
 }  // namespace
 
-void BodyFit::Add(const Recording& recording, size_t number) {
+void BodyFit::Add(const Recording& recording, size_t number,
+                  const Target& target) {
   const trace::Trace& trace = recording.trace();
+  std::map<uint64_t, bool> kv_is_cold;  // by position
+  for (uint32_t p = 0; p < trace.num_passes; ++p) {
+    const uint64_t position =
+        static_cast<uint64_t>(trace.first_position) + trace.first_pass + p;
+    kv_is_cold[position] = KvIsCold(target, trace.program, position);
+  }
   for (const trace::Event& event : trace.events) {
     if (!IsWhole(event)) continue;
     const isa::Instruction& instruction = recording.InstructionOf(event);
@@ -28,8 +35,9 @@ void BodyFit::Add(const Recording& recording, size_t number) {
       const trace::Nanos begin = std::max(event.visited, event.waited);
       loads_[c].push_back(Us(ready - begin));
     }
+    const uint64_t position = recording.PositionOf(event);
     crowds_[{c, number, event.pass, recording.phases().PhaseOf(event)}]
-        .push_back({c, WorkOf(instruction, recording.PositionOf(event)),
+        .push_back({c, WorkOf(instruction, position, kv_is_cold[position]),
                     Us(event.done - event.stage_wait - ready)});
   }
 }
@@ -69,6 +77,7 @@ size_t BodyFit::ClassIndex(const std::string& name) {
 }
 
 std::vector<Observation> BodyFit::Observations() const {
+  constexpr double kShortest = 0.1;  // us; below, the clock's steps matter
   std::map<std::pair<size_t, PerUnit<uint32_t>>, std::vector<double>> medians;
   for (const auto& [key, samples] : crowds_) {
     std::map<PerUnit<uint32_t>, std::vector<double>> by_work;
@@ -80,10 +89,14 @@ std::vector<Observation> BodyFit::Observations() const {
   std::vector<Observation> observations;
   for (auto& [key, us] : medians) {
     const double n = static_cast<double>(us.size());
+    const double mean_us = TrimmedMean(us);
+    // As many per cent off count as much in a short instruction as in a long
+    // one: a layer's gemvs are short, and there are many of them.
+    const double unit_us = std::max(mean_us, kShortest);
     observations.push_back({.class_index = key.first,
                             .work = key.second,
-                            .us = TrimmedMean(us),
-                            .weight = n / (n + 4)});
+                            .us = mean_us,
+                            .weight = n / (n + 4) / (unit_us * unit_us)});
   }
   return observations;
 }

@@ -12,14 +12,16 @@
 #include "scheduler/costs.h"
 #include "scheduler/least_squares.h"
 #include "scheduler/recording.h"
+#include "scheduler/target.h"
 
 namespace mkvm::scheduler {
 
 class BodyFit {
  public:
-  // Takes in the events of one trace. All times are differences on one
-  // worker's clock, so that it doesn't matter what two clocks are apart.
-  void Add(const Recording& recording, size_t number);
+  // Takes in the events of one trace; `target` says what its caches hold. All
+  // times are differences on one worker's clock, so that it doesn't matter what
+  // two clocks are apart.
+  void Add(const Recording& recording, size_t number, const Target& target);
 
   // Replaces the costs of the classes seen.
   void Run(CostTable& costs) const;

@@ -1,4 +1,4 @@
-// The times of the GPU interpreter's instructions in the built-in targets.
+// The times of the GPU interpreter in the built-in targets.
 #ifndef MKVM_SCHEDULER_BUILTIN_COSTS_H_
 #define MKVM_SCHEDULER_BUILTIN_COSTS_H_
 
@@ -6,7 +6,7 @@
 
 namespace mkvm::scheduler {
 
-// Sets all times of `target` but hop_us to those of an H200.
+// Sets all times of `target` to those of an H200, fitted by mkvm calibrate.
 void SetInterpreterCosts(Target& target);
 
 }  // namespace mkvm::scheduler

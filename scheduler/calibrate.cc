@@ -4,7 +4,8 @@
 
 #include "absl/status/status.h"
 #include "scheduler/body_fit.h"
-#include "scheduler/hop_fit.h"
+#include "scheduler/edge_fit.h"
+#include "scheduler/pass_fit.h"
 #include "scheduler/quantile.h"
 #include "scheduler/recording.h"
 
@@ -20,30 +21,9 @@ void SetToMedian(std::vector<double>& values, Field& field) {
 // What lies between instructions, over all traces.
 struct Between {
   std::vector<double> instruction, signal, release;
-  std::vector<double> counter_load, hop, counter_hop;
+  std::vector<double> counter_load;
   std::vector<double> stream_gb_per_s;
 };
-
-// Edges that were waited for: the producer published after the visit.
-void MeasureHops(const Recording& recording, trace::EventIndex index,
-                 Between& between) {
-  const trace::Event& event = recording.trace().events[index];
-  const Waits waits = recording.WaitsOf(index);
-  if (!waits.known) return;
-  const double visited = Us(event.visited);
-  const auto waited_for = [&](const Completion& c) {
-    return c.worker[0] >= 0 && c.worker[0] != event.worker && c.us[0] > visited;
-  };
-  if (event.waited != trace::kNever && waits.by_counter) {
-    between.counter_load.push_back(Us(event.waited) - visited);
-    if (waited_for(waits.counted)) {
-      between.counter_hop.push_back(Us(event.waited) - waits.counted.us[0]);
-    }
-  }
-  if (waited_for(waits.tagged)) {
-    between.hop.push_back(Us(trace::ReadyTime(event)) - waits.tagged.us[0]);
-  }
-}
 
 void Measure(const Recording& recording, Between& between) {
   const trace::Trace& trace = recording.trace();
@@ -64,7 +44,9 @@ void Measure(const Recording& recording, Between& between) {
       between.instruction.push_back(
           Us(event.visited - trace.events[previous].signaled));
     }
-    MeasureHops(recording, e, between);
+    if (event.waited != trace::kNever && instruction.num_waits > 0) {
+      between.counter_load.push_back(Us(event.waited - event.visited));
+    }
   }
 }
 
@@ -76,10 +58,12 @@ absl::StatusOr<Target> Fit(const std::vector<trace::Trace>& traces,
   Target target = base;
   Between between;
   BodyFit bodies;
+  std::vector<Recording> recordings;
+  recordings.reserve(traces.size());
   for (size_t i = 0; i < traces.size(); ++i) {
-    const Recording recording(traces[i]);
-    Measure(recording, between);
-    bodies.Add(recording, i);
+    recordings.emplace_back(traces[i]);
+    Measure(recordings[i], between);
+    bodies.Add(recordings[i], i, base);
   }
   if (between.instruction.empty()) {
     return absl::InvalidArgumentError(
@@ -92,14 +76,13 @@ absl::StatusOr<Target> Fit(const std::vector<trace::Trace>& traces,
         std::max(0.0, Quantile(between.release, 0.5) - target.signal_us);
   }
   SetToMedian(between.stream_gb_per_s, target.stream_gb_per_s);
-  SetToMedian(between.hop, target.hop_us);
-  SetToMedian(between.counter_hop, target.counter_hop_us);
   if (!between.counter_load.empty()) {
     constexpr double kNotWaited = 0.02;
     target.load_us = std::max(0.0, Quantile(between.counter_load, kNotWaited));
   }
   bodies.Run(target.costs);
-  FitHops(traces, pass_us, target);
+  FitEdges(recordings, target);
+  TakeOffTracing(traces, pass_us, target);
   return target;
 }
 

@@ -10,7 +10,8 @@ namespace mkvm::scheduler {
 namespace {
 
 constexpr absl::string_view kUnitNames[kNumUnits] = {
-    "stages", "slabs", "turns", "heads", "splits", "elements"};
+    "stages",     "slabs", "groups", "turns",
+    "cold_turns", "heads", "splits", "elements"};
 
 // How the GPU's op bodies cut their work.
 constexpr uint32_t kPanelsPerGroup = 8;  // of both matrices of a gemv
@@ -34,11 +35,12 @@ void AddGemv(const isa::GemvOperands& op, PerUnit<uint32_t>& work) {
   const uint32_t groups = CeilDiv(panels, kPanelsPerGroup / matrices);
   At(work, Unit::kStages) = panels * matrices * slabs;
   // A vector of one slab stays converted from group to group.
-  At(work, Unit::kSlabs) = slabs == 1 ? 1 : slabs * groups;
+  At(work, Unit::kSlabs) = slabs == 1 ? 0 : slabs * groups - 1;
+  At(work, Unit::kGroups) = groups - 1;
 }
 
 void AddAttention(const isa::Instruction& instruction, uint64_t position,
-                  PerUnit<uint32_t>& work) {
+                  bool kv_is_cold, PerUnit<uint32_t>& work) {
   const auto op = isa::DecodeOperands<isa::AttentionOperands>(instruction);
   const uint64_t position_bytes =
       uint64_t{2} * op.head_dim * isa::SizeOf(isa::DType::kBf16);
@@ -47,6 +49,7 @@ void AddAttention(const isa::Instruction& instruction, uint64_t position,
   const uint32_t rounds =
       op.head_dim > kWideHead ? op.group : CeilDiv(op.group, kHeadsPerTurn);
   At(work, Unit::kTurns) = CeilDiv(positions, kPositionsPerTurn) * rounds;
+  if (kv_is_cold) At(work, Unit::kColdTurns) = At(work, Unit::kTurns);
   At(work, Unit::kHeads) = op.group;
 }
 
@@ -70,8 +73,8 @@ absl::string_view Name(Unit unit) {
   return kUnitNames[static_cast<size_t>(unit)];
 }
 
-PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction,
-                         uint64_t position) {
+PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction, uint64_t position,
+                         bool kv_is_cold) {
   PerUnit<uint32_t> work = {};
   const auto elements = [&](uint64_t count) {
     At(work, Unit::kElements) = CeilDiv(count, kElementsPerUnit);
@@ -81,7 +84,7 @@ PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction,
       AddGemv(isa::DecodeOperands<isa::GemvOperands>(instruction), work);
       break;
     case isa::Opcode::kAttention:
-      AddAttention(instruction, position, work);
+      AddAttention(instruction, position, kv_is_cold, work);
       break;
     case isa::Opcode::kQkNormRopeAppend:
       At(work, Unit::kHeads) =
@@ -112,6 +115,14 @@ PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction,
       break;
   }
   return work;
+}
+
+uint64_t KvBytesOfPass(const isa::Program& program, uint64_t position) {
+  uint64_t bytes = 0;
+  for (const std::vector<isa::Instruction>& queue : program.queues) {
+    for (const isa::Instruction& i : queue) bytes += isa::KvBytes(i, position);
+  }
+  return bytes;
 }
 
 bool ReadsActivations(const isa::Program& program,

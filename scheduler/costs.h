@@ -21,14 +21,16 @@ namespace mkvm::scheduler {
 
 // What an instruction's time may grow with.
 enum class Unit : uint8_t {
-  kStages = 0,    // gemv: stages of weights
-  kSlabs = 1,     // gemv: slabs of the vector converted
-  kTurns = 2,     // attention: rounds over 32 positions for two heads
-  kHeads = 3,     // attention, qk_norm_rope_append: q heads of the kv head
-  kSplits = 4,    // attention_merge: parts merged
-  kElements = 5,  // others: 256 elements
+  kStages = 0,     // gemv: stages of weights
+  kSlabs = 1,      // gemv: slabs of the vector converted after the first
+  kGroups = 2,     // gemv: groups of panels after the first
+  kTurns = 3,      // attention: rounds over 32 positions for two heads
+  kColdTurns = 4,  // those of them whose positions no cache holds
+  kHeads = 5,      // attention, qk_norm_rope_append: q heads of the kv head
+  kSplits = 6,     // attention_merge: parts merged
+  kElements = 7,   // others: 256 elements
 };
-inline constexpr size_t kNumUnits = 6;
+inline constexpr size_t kNumUnits = 8;
 absl::string_view Name(Unit unit);  // "stages", "slabs", ...
 
 template <typename T>
@@ -58,10 +60,15 @@ struct OpCost {
 // By class, by opcode ("gemv"), or "default".
 using CostTable = std::map<std::string, OpCost>;
 
-// The work of an instruction in the pass at `position`. REQUIRES: fields that
-// the verifier accepts.
-PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction,
-                         uint64_t position);
+// The work of an instruction in the pass at `position`; kv_is_cold: what it
+// reads of the KV cache comes from memory. REQUIRES: fields that the verifier
+// accepts.
+PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction, uint64_t position,
+                         bool kv_is_cold);
+
+// Bytes of KV cache that a pass at `position` reads. What a cache holds of them
+// is there in the next pass if they all fit it. REQUIRES: as above.
+uint64_t KvBytesOfPass(const isa::Program& program, uint64_t position);
 
 // Whether it reads what other instructions of the pass wrote. REQUIRES: as
 // above.

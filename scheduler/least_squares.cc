@@ -11,7 +11,7 @@ namespace {
 //   us = fixed + fixed[class] + sum over units of (unit + unit[class]) * work.
 // A class's own part is what its penalty holds small: data that say something
 // about it outweigh the penalty, without them it is 0. In squares of
-// microseconds per observation.
+// microseconds, for observations of weight 1.
 constexpr double kFixedPenalty = 1e-4;
 constexpr double kUnitPenalty = 2e-3;    // over the range of the class's work
 constexpr double kSharedPenalty = 1e-7;  // keeps the system solvable
@@ -86,10 +86,23 @@ class Fitter {
     return std::max(0.0, high - low);
   }
 
+  // Of the class's observations; 1 when there is none.
+  double MeanWeight(int class_index) const {
+    double sum = 0;
+    double count = 0;
+    for (const Observation& o : observations_) {
+      if (o.class_index != size_t(class_index)) continue;
+      sum += o.weight;
+      ++count;
+    }
+    return count > 0 ? sum / count : 1;
+  }
+
   void MakeColumns() {
     columns_.push_back({});
     for (size_t c = 0; c < num_classes_; ++c) {
-      columns_.push_back({static_cast<int>(c), -1, 1, kFixedPenalty});
+      columns_.push_back({static_cast<int>(c), -1, 1,
+                          kFixedPenalty * MeanWeight(static_cast<int>(c))});
     }
     for (size_t u = 0; u < kNumUnits; ++u) {
       const double range = Range(-1, u);
@@ -98,8 +111,8 @@ class Fitter {
       for (size_t c = 0; c < num_classes_; ++c) {
         const double own = Range(static_cast<int>(c), u);
         if (own == 0) continue;
-        columns_.push_back(
-            {static_cast<int>(c), static_cast<int>(u), 1 / own, kUnitPenalty});
+        columns_.push_back({static_cast<int>(c), static_cast<int>(u), 1 / own,
+                            kUnitPenalty * MeanWeight(static_cast<int>(c))});
       }
     }
   }

@@ -35,6 +35,9 @@ Simulation::Simulation(const isa::Program& program, const Target& target,
       rounds_(program.counters.size() * positions.size()),
       waiting_(program.counters.size()),
       pass_ends_(positions.size(), 0) {
+  for (const uint64_t position : positions) {
+    kv_is_cold_.push_back(KvIsCold(target, program, position));
+  }
   for (const std::vector<isa::Instruction>& queue : program.queues) {
     steps_.emplace_back();
     for (const isa::Instruction& instruction : queue) {
@@ -71,9 +74,8 @@ Simulation::Step Simulation::MakeStep(const isa::Instruction& instruction) {
   step.is_attention =
       instruction.opcode == static_cast<uint16_t>(isa::Opcode::kAttention);
   if (target_.panels && step.streamed_bytes > 0) {
-    const PerUnit<uint32_t> work = WorkOf(instruction, 0);
-    step.stages = work[static_cast<size_t>(Unit::kStages)];
-    step.slabs = work[static_cast<size_t>(Unit::kSlabs)];
+    step.stages =
+        WorkOf(instruction, 0, false)[static_cast<size_t>(Unit::kStages)];
   }
   step.reads_activations = ReadsActivations(program_, instruction);
   for (uint32_t i = 0; i < isa::kOperandWords; ++i) {
@@ -198,16 +200,18 @@ void Simulation::BeginBody(uint32_t w, double now) {
   Worker& worker = workers_[w];
   const Step& step = StepOf(w);
   const uint64_t position = positions_[worker.pass];
-  const PerUnit<uint32_t> work = WorkOf(*step.instruction, position);
+  const PerUnit<uint32_t> work =
+      WorkOf(*step.instruction, position, kv_is_cold_[worker.pass]);
   const double spread =
       SpreadAt(*step.cost, LevelOf(w, worker.pc, worker.pass));
   double body_us = WorkUs(*step.cost, work) * (1 + spread);
   worker.event.bytes = step.streamed_bytes;
   if (step.stages > 0) {
-    worker.stage_us = step.cost->unit_us[static_cast<size_t>(Unit::kStages)];
-    worker.slab_us = step.cost->unit_us[static_cast<size_t>(Unit::kSlabs)];
-    worker.tail_us = std::max(0.0, body_us - worker.stage_us * step.stages -
-                                       worker.slab_us * step.slabs);
+    // Of what comes once, the last group's part is after the last stage; all
+    // else is taken to be spread evenly over the stages.
+    const uint32_t groups = work[static_cast<size_t>(Unit::kGroups)] + 1;
+    worker.tail_us = step.cost->fixed_us * (1 + spread) / groups;
+    worker.stage_us = (body_us - worker.tail_us) / step.stages;
     worker.stage = 0;
     worker.state = Worker::State::kStage;
     return BeginStage(w, now);
@@ -229,19 +233,12 @@ void Simulation::BeginBody(uint32_t w, double now) {
 
 void Simulation::BeginStage(uint32_t w, double now) {
   Worker& worker = workers_[w];
-  const Step& step = StepOf(w);
-  const auto slab_of = [&](uint64_t stage) {
-    return stage * step.slabs / step.stages;
-  };
-  const bool new_slab =
-      worker.stage == 0 || slab_of(worker.stage) != slab_of(worker.stage - 1);
-  const double wanted = now + (new_slab ? worker.slab_us : 0);
   const double arrival = worker.ring.Oldest();
-  if (arrival > wanted) {
-    worker.stage_wait += arrival - wanted;
+  if (arrival > now) {
+    worker.stage_wait += arrival - now;
     worker.event.stage_ready = ToNanos(arrival);
   }
-  Schedule(w, std::max(wanted, arrival) + worker.stage_us);
+  Schedule(w, std::max(now, arrival) + worker.stage_us);
 }
 
 void Simulation::EndStage(uint32_t w, double now) {

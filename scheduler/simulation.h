@@ -39,7 +39,6 @@ class Simulation {
     const OpCost* cost;
     uint64_t streamed_bytes;
     uint32_t stages = 0;               // copied by the loader
-    uint32_t slabs = 0;                // of those stages
     uint32_t polled = isa::kNoBuffer;  // the first buffer polled
     bool reads_activations = false;
     bool is_attention = false;
@@ -66,7 +65,7 @@ class Simulation {
     uint32_t pass = 0, pc = 0;
     uint64_t sequence = 0;  // instructions left behind
     uint32_t stage = 0;     // of this instruction
-    double stage_us = 0, slab_us = 0, tail_us = 0;
+    double stage_us = 0, tail_us = 0;
     double visited = 0, stage_wait = 0;
     trace::Event event;
     // The loader, ahead of the above.
@@ -107,6 +106,7 @@ class Simulation {
   const isa::Program& program_;
   const Target& target_;
   const absl::Span<const uint64_t> positions_;  // of the passes
+  std::vector<bool> kv_is_cold_;                // by pass
   std::vector<trace::Event>* const events_;
   Memory memory_;
   const double counter_hop_us_;

@@ -23,9 +23,11 @@ struct Target {
   uint32_t max_kv_splits = 16;       // attention splits per kv head at most
   // Cost model. Sources: docs/performance.md; measured ones say so in `notes`.
   double stream_gb_per_s = 100;  // read-only stream, all workers
-  uint32_t slots = 8;            // instructions that a worker fetches ahead
-  double copy_us = 1;            // a stage's copy on an idle machine
-  double hop_us = 1;  // tagged data: last write -> another worker has them
+  // KV cache that is still in a cache when the next pass reads it; 0: none is.
+  uint64_t cache_bytes = 0;
+  uint32_t slots = 8;  // instructions that a worker fetches ahead
+  double copy_us = 1;  // a stage's copy on an idle machine
+  double hop_us = 1;   // tagged data: last write -> another worker has them
   // A counter: its tick -> another worker has seen it; hop_us where not known.
   std::optional<double> counter_hop_us;
   double load_us = 0;     // reading a counter, or operands, that are there
@@ -35,6 +37,10 @@ struct Target {
   CostTable costs;               // the instructions' own times
   std::string notes;
 };
+
+// Whether the KV cache that a pass at `position` reads comes from memory.
+bool KvIsCold(const Target& target, const isa::Program& program,
+              uint64_t position);
 
 // "h200", "h100", "a100", "rtx4090", "rtx5090", "cpu", ... NotFound lists them.
 absl::StatusOr<Target> FindTarget(absl::string_view name);

@@ -116,8 +116,9 @@ TEST(FitTest, FindsKnownCostsAgain) {
   EXPECT_NEAR(fitted->signal_us, truth.signal_us, 0.01);
   EXPECT_NEAR(fitted->release_us, truth.release_us, 0.01);
   EXPECT_NEAR(fitted->instruction_us, truth.instruction_us, 0.01);
-  for (const char* name : {"gemv.rms_norm.store", "gemv.none.add",
-                           "gemv.rms_norm.silu_mul", "gemv.rms_norm.argmax"}) {
+  // The other gemvs here have as many more groups as they have more stages, and
+  // can't tell the two apart.
+  for (const char* name : {"gemv.rms_norm.store", "gemv.none.add"}) {
     ASSERT_TRUE(fitted->costs.contains(name)) << name;
     OpCost got = fitted->costs.at(name);
     OpCost want = truth.costs.at(name);
@@ -129,9 +130,10 @@ TEST(FitTest, FindsKnownCostsAgain) {
   const isa::Program program = Programmed(truth, 1024, 3072, 4);
   ForEach(program, [&](uint32_t, uint32_t, const isa::Instruction& i) {
     const std::string name = ClassOf(i);
-    const double want = WorkUs(FindCost(truth.costs, name), WorkOf(i, 700));
-    EXPECT_NEAR(WorkUs(FindCost(fitted->costs, name), WorkOf(i, 700)), want,
-                0.03 * want)
+    const double want =
+        WorkUs(FindCost(truth.costs, name), WorkOf(i, 700, false));
+    EXPECT_NEAR(WorkUs(FindCost(fitted->costs, name), WorkOf(i, 700, false)),
+                want, 0.03 * want)
         << name;
   });
   OpCost attention = fitted->costs.at("attention.qk_norm_rope");
@@ -160,19 +162,44 @@ TEST(FitTest, PredictsOtherRuns) {
 }
 
 // Tracing slows a run down: the time without it is what is to be met.
-TEST(FitTest, MeetsTheTimeOfAPassWithoutTracing) {
+TEST(FitTest, TakesOffWhatTracingCosts) {
   Target truth = Truth(/*spread=*/true);
-  truth.stream_gb_per_s = 5000;  // hops count, not bytes
+  truth.stream_gb_per_s = 5000;  // instructions count, not bytes
   const isa::Program program = Programmed(truth, 1024, 3072, 4);
-  const trace::Trace trace = Simulated(program, truth, 100);
-  const double traced = PredictPassUs(program, truth, 103);
-  for (const double part : {0.95, 1.1}) {
-    const double wanted[] = {part * traced};
-    const absl::StatusOr<Target> fitted = Fit({trace}, Blank(truth), wanted);
-    ASSERT_TRUE(fitted.ok()) << fitted.status();
-    EXPECT_NEAR(PredictPassUs(program, *fitted, 103), wanted[0],
-                0.01 * wanted[0]);
+  Target traced = truth;
+  traced.instruction_us += 0.1;
+  const trace::Trace trace = Simulated(program, traced, 100);
+  const double wanted[] = {PredictPassUs(program, truth, 103)};
+  absl::StatusOr<Target> fitted = Fit({trace}, Blank(truth), wanted);
+  ASSERT_TRUE(fitted.ok()) << fitted.status();
+  EXPECT_NEAR(PredictPassUs(program, *fitted, 103), wanted[0],
+              0.01 * wanted[0]);
+  EXPECT_NEAR(fitted->instruction_us, truth.instruction_us, 0.06);
+  // Costs, hops and loads are what the events say in any case, and a time that
+  // is longer than the trace's is not believed.
+  const double longer[] = {2 * wanted[0]};
+  fitted = Fit({trace}, Blank(truth), longer);
+  ASSERT_TRUE(fitted.ok()) << fitted.status();
+  EXPECT_NEAR(fitted->instruction_us, traced.instruction_us, 0.01);
+}
+
+// Only what no cache holds between passes is slow.
+TEST(FitTest, TellsWarmTurnsFromCold) {
+  Target truth = Truth(/*spread=*/false);
+  At(truth.costs["attention"], Unit::kColdTurns) = 0.3;
+  const isa::Program program = Programmed(truth, 512, 1536, 4);
+  truth.cache_bytes = KvBytesOfPass(program, 1200);
+  std::vector<trace::Trace> traces;
+  for (const uint64_t position : {3, 500, 1000, 1500, 2500}) {
+    traces.push_back(Simulated(program, truth, position));
   }
+  Target base = Blank(truth);
+  base.cache_bytes = truth.cache_bytes;
+  const absl::StatusOr<Target> fitted = Fit(traces, base);
+  ASSERT_TRUE(fitted.ok()) << fitted.status();
+  OpCost attention = fitted->costs.at("attention.qk_norm_rope");
+  EXPECT_NEAR(At(attention, Unit::kTurns), 0.6, 0.02);
+  EXPECT_NEAR(At(attention, Unit::kColdTurns), 0.3, 0.02);
 }
 
 TEST(FitTest, KeepsWhatTheTracesDoNotShow) {

@@ -130,8 +130,9 @@ TEST(SimulateTest, GemvsPayForStagesAndSlabs) {
   Target target = RoundTarget();
   SetGemv(target, 2, 0.125, 1);
   const std::vector<trace::Event> e = Events(Gemvs(1, 16, 3072), target);
-  // 6 stages, 3 slabs; the copies take no time worth mentioning.
-  EXPECT_NEAR(e[0].done - e[0].ready, 2000 + 6 * 125 + 3 * 1000, 2);
+  // 6 stages, two slabs after the first; the copies take no time worth
+  // mentioning.
+  EXPECT_NEAR(e[0].done - e[0].ready, 2000 + 6 * 125 + 2 * 1000, 2);
   EXPECT_EQ(e[0].bytes, 16u * 3072 * 2);
 }
 
@@ -195,7 +196,8 @@ TEST(SimulateTest, StageWaitsAreToldApart) {
   EXPECT_NEAR(e[0].done, 11500, 20);
 }
 
-TEST(SimulateTest, LongContextsAreBoundByTheMemory) {
+// A kv head with its group of query heads, and its cache.
+isa::Program Attentions(uint32_t count) {
   isa::Program program;
   isa::AttentionOperands op;
   op.group = 2;
@@ -208,7 +210,12 @@ TEST(SimulateTest, LongContextsAreBoundByTheMemory) {
                       isa::BufferKind::kState,
                       isa::Layout::kRows,
                       {1}}};
-  program.queues = {{isa::Encode(op)}};
+  program.queues.resize(count, {isa::Encode(op)});
+  return program;
+}
+
+TEST(SimulateTest, LongContextsAreBoundByTheMemory) {
+  const isa::Program program = Attentions(1);
   Target target = RoundTarget();
   target.costs["attention"].fixed_us = 1;
   target.costs["attention"].unit_us[static_cast<size_t>(Unit::kTurns)] = 0.5;
@@ -218,6 +225,22 @@ TEST(SimulateTest, LongContextsAreBoundByTheMemory) {
   target.stream_gb_per_s = 0.512;  // a position per microsecond
   e = Events(program, target, 1, 63);
   EXPECT_EQ(e[0].done - e[0].ready, 64000);
+}
+
+TEST(SimulateTest, KvCacheThatFitsNoCacheTakesLonger) {
+  Target target = RoundTarget();
+  OpCost& cost = target.costs["attention"];
+  cost.fixed_us = 1;
+  cost.unit_us[static_cast<size_t>(Unit::kTurns)] = 0.5;
+  cost.unit_us[static_cast<size_t>(Unit::kColdTurns)] = 0.25;
+  // Two heads of 64 positions of 512 bytes: all that a pass reads counts.
+  target.cache_bytes = 2 * 64 * 512;
+  EXPECT_EQ(KvBytesOfPass(Attentions(2), 63), target.cache_bytes);
+  std::vector<trace::Event> e = Events(Attentions(2), target, 1, 63);
+  EXPECT_EQ(e[0].done - e[0].ready, 2000);
+  --target.cache_bytes;
+  e = Events(Attentions(2), target, 1, 63);
+  EXPECT_EQ(e[0].done - e[0].ready, 2500);
 }
 
 TEST(SimulateTest, AMachineWithoutPanelsReadsInTheBody) {
@@ -307,16 +330,17 @@ TEST(CostsTest, WorkOfAGemv) {
     op.rows = rows;
     op.k = k;
     op.w2 = w2;
-    const PerUnit<uint32_t> all = WorkOf(isa::Encode(op), 0);
-    return std::vector<uint32_t>{all[0], all[1]};  // stages, slabs
+    const PerUnit<uint32_t> all = WorkOf(isa::Encode(op), 0, false);
+    // Stages; slabs and groups after the first.
+    return std::vector<uint32_t>{all[0], all[1], all[2]};
   };
-  EXPECT_THAT(work(8, 1024, isa::kNoBuffer), ElementsAre(1, 1));
-  EXPECT_THAT(work(9, 1025, isa::kNoBuffer), ElementsAre(4, 2));
+  EXPECT_THAT(work(8, 1024, isa::kNoBuffer), ElementsAre(1, 0, 0));
+  EXPECT_THAT(work(9, 1025, isa::kNoBuffer), ElementsAre(4, 1, 0));
   // Three groups: 8 + 8 + 1 panels.
-  EXPECT_THAT(work(17 * 8, 1024, isa::kNoBuffer), ElementsAre(17, 1));
-  EXPECT_THAT(work(17 * 8, 2048, isa::kNoBuffer), ElementsAre(34, 6));
+  EXPECT_THAT(work(17 * 8, 1024, isa::kNoBuffer), ElementsAre(17, 0, 2));
+  EXPECT_THAT(work(17 * 8, 2048, isa::kNoBuffer), ElementsAre(34, 5, 2));
   // Two matrices: groups of 4.
-  EXPECT_THAT(work(5 * 8, 2048, 0), ElementsAre(20, 4));
+  EXPECT_THAT(work(5 * 8, 2048, 0), ElementsAre(20, 3, 1));
 }
 
 TEST(CostsTest, FallBackFromClassToOpcodeToDefault) {

@@ -24,6 +24,16 @@ TEST(TargetTest, KnowsTheUsualMachines) {
   EXPECT_FALSE(FindTarget("cpu")->panels);
 }
 
+TEST(TargetTest, SaysWhoseTimesTheyAre) {
+  EXPECT_THAT(FindTarget("h200")->notes,
+              HasSubstr("measured by mkvm calibrate on one NVIDIA H200"));
+  EXPECT_THAT(FindTarget("h200")->costs, Contains(::testing::Key("halt")));
+  for (const char* name : {"h100", "a100", "rtx4090", "rtx5090", "rtx3090"}) {
+    EXPECT_THAT(FindTarget(name)->notes, HasSubstr("not measured")) << name;
+    EXPECT_THAT(FindTarget(name)->notes, HasSubstr("of an H200 assumed"));
+  }
+}
+
 TEST(TargetTest, StagesFitSharedMemory) {
   for (const std::string& name : TargetNames()) {
     const Target target = FindTarget(name).value();
