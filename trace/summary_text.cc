@@ -13,6 +13,36 @@ namespace {
 
 double Micros(double nanos) { return nanos / 1e3; }
 
+// How good the clocks are, and whether the events bear that out.
+std::string Clocks(const Trace& trace, const Summary& s) {
+  std::string text;
+  const double part = s.num_edges == 0
+                          ? 0
+                          : 100.0 * static_cast<double>(s.num_impossible) /
+                                static_cast<double>(s.num_edges);
+  const double worst_ns = static_cast<double>(s.worst_impossible);
+  const bool as_stated = worst_ns <= trace.skew_ns;
+  if (trace.source == Source::kMeasured) {
+    absl::StrAppendFormat(
+        &text, "  clock: steps of %g ns, two workers up to %g ns apart",
+        trace.resolution_ns, trace.skew_ns);
+    if (s.num_impossible > 0 && as_stated) {
+      absl::StrAppendFormat(&text, " (seen: %.0f ns, in %.2f %% of the waits)",
+                            worst_ns, part);
+    }
+    text += "\n";
+  }
+  if (s.num_impossible > 0 && !as_stated) {
+    absl::StrAppendFormat(
+        &text,
+        "  CLOCKS DIFFER: %.2f %% of the waits ended before what they waited "
+        "for, by up to %.2f us;\n"
+        "  hops and waits between workers are uncertain by as much\n",
+        part, Micros(worst_ns));
+  }
+  return text;
+}
+
 std::string Header(const Trace& trace, const Summary& s) {
   std::string text = absl::StrFormat(
       "%s on %s\n",
@@ -46,22 +76,7 @@ std::string Header(const Trace& trace, const Summary& s) {
                         "  %.2f us/token, %.1f tokens/s (mean of %d pass%s)\n",
                         s.us_per_token, s.tokens_per_s, s.num_tokens,
                         s.num_tokens == 1 ? "" : "es");
-  if (trace.source == Source::kMeasured) {
-    absl::StrAppendFormat(
-        &text, "  clock: steps of %g ns, two workers up to %g ns apart\n",
-        trace.resolution_ns, trace.skew_ns);
-  }
-  if (s.num_impossible > 0) {
-    absl::StrAppendFormat(
-        &text,
-        "  CLOCKS DIFFER: %.2f %% of the waits ended before what they waited "
-        "for, by up to %.2f us;\n"
-        "  hops and waits between workers are uncertain by as much\n",
-        100.0 * static_cast<double>(s.num_impossible) /
-            static_cast<double>(s.num_edges),
-        Micros(static_cast<double>(s.worst_impossible)));
-  }
-  return text;
+  return text + Clocks(trace, s);
 }
 
 std::string Opcodes(const Summary& s) {

@@ -107,6 +107,24 @@ TEST(Summary, SaysThatClocksDiffer) {
   EXPECT_THAT(SummaryText(d, s), HasSubstr("CLOCKS DIFFER: 50.00 %"));
 }
 
+TEST(Summary, IsQuietAboutClocksAsGoodAsTheyClaim) {
+  Trace trace = HandTrace();
+  trace.events[4].waited = trace.events[4].ready = 100;
+  trace.skew_ns = 20;
+  const auto text_of = [](const Trace& t) {
+    const Dependencies d(t);
+    return SummaryText(d, Summarize(d));
+  };
+  std::string text = text_of(trace);
+  EXPECT_THAT(text, HasSubstr("up to 20 ns apart (seen: 20 ns, in 50.00 %"));
+  EXPECT_THAT(text, Not(HasSubstr("CLOCKS DIFFER")));
+  trace.skew_ns = 19;
+  text = text_of(trace);
+  EXPECT_THAT(text, HasSubstr("CLOCKS DIFFER: 50.00 %"));
+  EXPECT_THAT(text, Not(HasSubstr("seen:")));
+  EXPECT_THAT(text_of(HandTrace()), Not(HasSubstr("seen:")));
+}
+
 TEST(Summary, EmptyTrace) {
   Trace trace = HandTrace();
   trace.events.clear();
