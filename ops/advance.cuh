@@ -29,7 +29,7 @@ __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
   if (context.thread() != 0) return;
   const int32_t* run = static_cast<const int32_t*>(at.run);
   int32_t* tokens = static_cast<int32_t*>(at.tokens);
-  const int64_t next = context.position + 1;
+  const int64_t next = context.position() + 1;
   const uint64_t best =
       context.LoadRanked(static_cast<const uint64_t*>(at.best),
                          context.IsPolled(AdvanceIndex::best), op.best);
@@ -40,7 +40,7 @@ __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
   }
   const bool generated = next >= run[0];
   if (isnan(isa::ScoreOfRanked(best))) {
-    context.Raise(FaultKind::kNanScore, op.best, context.position, 0);
+    context.Raise(FaultKind::kNanScore, op.best, context.position(), 0);
     return;
   }
   if (generated) tokens[next] = static_cast<int32_t>(isa::IndexOfRanked(best));

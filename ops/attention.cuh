@@ -6,8 +6,14 @@
 // turn). Scores are summed over the 16 lanes by shuffles. At the end the two
 // half-warps of a warp meet by shuffles and the 8 warps in scratch memory, in
 // a fixed order.
+//
+// Cache rows of earlier passes are read before q is waited for, and each turn's
+// during the turn before; the row that this pass appends comes from scratch, so
+// that it does not make the way through memory and back.
 #ifndef MKVM_OPS_ATTENTION_CUH_
 #define MKVM_OPS_ATTENTION_CUH_
+
+#include <type_traits>
 
 #include "ops/device_context.cuh"
 #include "ops/kv_cache.cuh"
@@ -21,6 +27,11 @@ static_assert(kMaxGroupElements + kComputeWarps * (kMaxHeadDim + 2) <=
               kScratchFloats);
 static_assert(kMaxGroupElements + 2 * kComputeWarps * (128 + 2) <=
               kScratchFloats);
+
+// This pass's k and v, bf16, after all that.
+inline constexpr uint32_t kNowBegin =
+    (kMaxGroupElements + 2 * kComputeWarps * (128 + 2) + 3) / 4 * 4;
+static_assert(kNowBegin + kMaxHeadDim <= kScratchFloats);
 
 inline constexpr float kLog2e = 1.4426950408889634f;
 
@@ -69,20 +80,78 @@ struct SplitRows {
   const uint16_t* k;
   const uint16_t* v;
   uint32_t positions;
+  // Those that were in the cache before this instruction; the one more that
+  // there may be, this pass's, is in shared memory too.
+  uint32_t stored;
+  const uint16_t* k_now;
+  const uint16_t* v_now;
 };
 
+// Positions that a half-warp takes at once; a lane holds as much of them
+// whether heads take one turn or two.
+template <int kTurns>
+inline constexpr int kPositions = 2 / kTurns;
+inline constexpr uint32_t kHalfWarps = 2 * kComputeWarps;
+template <int kTurns>
+struct KvTile {
+  uint4 k[kPositions<kTurns>][kTurns], v[kPositions<kTurns>][kTurns];
+};
+
+// Reads this half-warp's positions of the turn whose first (of the warp) is
+// `first`, as far as they are stored; 0 for others.
+template <int kTurns>
+__device__ inline void LoadTile(const SplitRows& rows, uint32_t head_dim,
+                                uint32_t first, DeviceContext& context,
+                                KvTile<kTurns>& tile) {
+  constexpr int kUnroll = kPositions<kTurns>;
+  const uint32_t half_lane = context.lane() % 16;
+#pragma unroll
+  for (int u = 0; u < kUnroll; ++u) {
+    const uint32_t p = first + context.lane() / 16 + u * kHalfWarps;
+#pragma unroll
+    for (int t = 0; t < kTurns; ++t) {
+      const uint32_t chunk = half_lane + 16 * t;
+      const uint64_t offset = uint64_t{p} * head_dim + chunk * 8;
+      tile.k[u][t] = tile.v[u][t] = make_uint4(0, 0, 0, 0);
+      if (p < rows.stored && chunk < head_dim / 8) {
+        tile.k[u][t] = *reinterpret_cast<const uint4*>(rows.k + offset);
+        tile.v[u][t] = *reinterpret_cast<const uint4*>(rows.v + offset);
+      }
+    }
+  }
+}
+
+// Adds this pass's position, if it is one of the tile's.
+template <int kTurns>
+__device__ inline void AddNow(const SplitRows& rows, uint32_t head_dim,
+                              uint32_t first, DeviceContext& context,
+                              KvTile<kTurns>& tile) {
+  constexpr int kUnroll = kPositions<kTurns>;
+  if (rows.stored == rows.positions) return;
+#pragma unroll
+  for (int u = 0; u < kUnroll; ++u) {
+    if (first + context.lane() / 16 + u * kHalfWarps != rows.stored) continue;
+#pragma unroll
+    for (int t = 0; t < kTurns; ++t) {
+      const uint32_t chunk = context.lane() % 16 + 16 * t;
+      if (chunk >= head_dim / 8) continue;
+      tile.k[u][t] = *reinterpret_cast<const uint4*>(rows.k_now + chunk * 8);
+      tile.v[u][t] = *reinterpret_cast<const uint4*>(rows.v_now + chunk * 8);
+    }
+  }
+}
+
 // Gathers heads [head, head + kHeads) of the group (those below `group`) over
-// this half-warp's positions.
+// this half-warp's positions; `next` holds the stored ones of the first turn.
 template <int kHeads, int kTurns>
 __device__ inline void GatherHeads(const isa::AttentionOperands& op,
                                    const SplitRows& rows, const float* q,
                                    uint32_t head, DeviceContext& context,
+                                   KvTile<kTurns>& next,
                                    HeadState<kTurns> (&state)[kHeads]) {
-  constexpr int kUnroll = 2;
-  constexpr uint32_t kHalfWarps = 2 * kComputeWarps;
+  constexpr int kUnroll = kPositions<kTurns>;
   const uint32_t half_lane = context.lane() % 16;
   const uint32_t half_warp = context.thread() / 16;
-  const uint32_t chunks = op.head_dim / 8;
   const float scale = 1.0f / sqrtf(static_cast<float>(op.head_dim));
   float query[kHeads][8 * kTurns];
 #pragma unroll
@@ -98,22 +167,14 @@ __device__ inline void GatherHeads(const isa::AttentionOperands& op,
   // Both halves of a warp go round equally often: the shuffles want all lanes.
   for (uint32_t first = context.warp() * 2; first < rows.positions;
        first += kUnroll * kHalfWarps) {
-    uint4 k[kUnroll][kTurns], v[kUnroll][kTurns];
-#pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
-      const uint32_t p = first + half_warp % 2 + u * kHalfWarps;
-#pragma unroll
-      for (int t = 0; t < kTurns; ++t) {
-        const uint32_t chunk = half_lane + 16 * t;
-        const bool there = p < rows.positions && chunk < chunks;
-        const uint64_t offset = uint64_t{p} * op.head_dim + chunk * 8;
-        k[u][t] = v[u][t] = make_uint4(0, 0, 0, 0);
-        if (there) {
-          k[u][t] = *reinterpret_cast<const uint4*>(rows.k + offset);
-          v[u][t] = *reinterpret_cast<const uint4*>(rows.v + offset);
-        }
-      }
+    KvTile<kTurns> tile = next;
+    AddNow(rows, op.head_dim, first, context, tile);
+    const uint32_t after = first + kUnroll * kHalfWarps;
+    if (after < rows.positions) {
+      LoadTile(rows, op.head_dim, after, context, next);
     }
+    const auto& k = tile.k;
+    const auto& v = tile.v;
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) {
       float score[kUnroll];
@@ -164,12 +225,15 @@ template <int kHeads, int kTurns>
 __device__ inline void AttendGroup(const isa::AttentionOperands& op,
                                    const SplitRows& rows, const float* q,
                                    float* states, void* part,
-                                   uint64_t part_begin,
+                                   uint64_t part_begin, KvTile<kTurns>& tile,
                                    DeviceContext& context) {
   const uint32_t row = op.head_dim + 2;  // of a warp's state: acc, m, l
   for (uint32_t head = 0; head < op.group; head += kHeads) {
     HeadState<kTurns> state[kHeads];
-    GatherHeads<kHeads, kTurns>(op, rows, q, head, context, state);
+    if (head != 0) {
+      LoadTile(rows, op.head_dim, context.warp() * 2, context, tile);
+    }
+    GatherHeads<kHeads, kTurns>(op, rows, q, head, context, tile, state);
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) {
       state[h].MergeAcross(16);
@@ -190,28 +254,35 @@ __device__ inline void AttendGroup(const isa::AttentionOperands& op,
     context.Barrier();
     const uint32_t published = op.head_dim + 4;
     const uint32_t heads = min(static_cast<uint32_t>(kHeads), op.group - head);
-    for (uint32_t j = context.thread(); j < heads * published;
+    for (uint32_t j = context.thread(); j < heads * op.head_dim;
          j += kComputeThreads) {
-      const uint32_t h = j / published;
-      const uint32_t column = j % published;
+      const uint32_t h = j / op.head_dim;
+      const uint32_t element = j % op.head_dim;
+      const float* own = states + h * row;
       float m = -INFINITY;
+#pragma unroll
       for (uint32_t w = 0; w < kComputeWarps; ++w) {
-        m = fmaxf(m, states[(w * kHeads + h) * row + op.head_dim]);
+        m = fmaxf(m, own[w * kHeads * row + op.head_dim]);
       }
       // Everything is relative to the m that is stored.
       m = isa::RoundToF24(m);
-      float value = 0;
-      if (column == op.head_dim) {
-        value = m;
-      } else if (column < op.head_dim + 2) {
-        const uint32_t from = column < op.head_dim ? column : op.head_dim + 1;
-        for (uint32_t w = 0; w < kComputeWarps; ++w) {
-          const float* s = states + (w * kHeads + h) * row;
-          value += s[from] * ExpDifference(s[op.head_dim], m);
-        }
+      float value = 0, l = 0;
+#pragma unroll
+      for (uint32_t w = 0; w < kComputeWarps; ++w) {
+        const float* s = own + w * kHeads * row;
+        const float weight = ExpDifference(s[op.head_dim], m);
+        value += s[element] * weight;
+        l += s[op.head_dim + 1] * weight;
       }
-      context.Store(part, part_begin + uint64_t{head + h} * published + column,
-                    value);
+      const uint64_t begin = part_begin + uint64_t{head + h} * published;
+      context.Store(part, begin + element, value);
+      // The first threads of a head also have m, l and the padding.
+      if (element < 4) {
+        context.Store(part, begin + op.head_dim + element,
+                      element == 0   ? m
+                      : element == 1 ? l
+                                     : 0.0f);
+      }
     }
     // The states are read before the next heads overwrite them.
     context.Barrier();
@@ -232,33 +303,60 @@ __device__ inline void DeviceAttention(const isa::AttentionOperands& op,
   uint16_t* v_cache = static_cast<uint16_t*>(at.v_cache) + cache_begin;
   const uint32_t* q_words = static_cast<const uint32_t*>(at.q) + q_begin;
   float* q = context.shared->scratch;
-  if (op.prologue == isa::AttentionPrologue::kQkNormRope) {
-    const QkvHeads in = HeadsOf<AttentionIndex>(op, at, context);
-    const SplitPlace place = PlaceOf(context.position, op.block, op.splits);
-    const uint64_t slot = uint64_t{place.slot} * op.head_dim;
-    NormRopeAppend(context, in, place.split == op.split, k_cache + slot,
-                   v_cache + slot, [&](uint32_t head, uint32_t i, float value) {
-                     q[head * op.head_dim + i] = isa::RoundToF24(value);
-                   });
-  } else {
-    for (uint32_t i = context.thread(); i < op.group * op.head_dim;
-         i += kComputeThreads) {
-      q[i] = isa::FloatOfF24Bits(context.LoadWord(
-          q_words + i, context.IsPolled(AttentionIndex::q), op.q));
-    }
-  }
-  // q in scratch and this position's k and v in the cache are written before
-  // any thread reads them.
-  context.Barrier();
-  const SplitRows rows = {
-      k_cache, v_cache,
-      PositionsIn(context.position, op.split, op.block, op.splits)};
   float* states = q + kMaxGroupElements;
+  auto* k_now =
+      reinterpret_cast<uint16_t*>(context.shared->scratch + kNowBegin);
+  uint16_t* v_now = k_now + kMaxHeadDim;
+  const bool fused = op.prologue == isa::AttentionPrologue::kQkNormRope;
+  const SplitPlace place = PlaceOf(context.position(), op.block, op.splits);
+  const bool append = fused && place.split == op.split;
+  SplitRows rows = {
+      k_cache,
+      v_cache,
+      PositionsIn(context.position(), op.split, op.block, op.splits),
+      0,
+      k_now,
+      v_now};
+  rows.stored = rows.positions - (append ? 1 : 0);
   const uint64_t part_begin = split_row * op.group * (op.head_dim + 4);
+  const auto attend = [&](auto heads, auto turns) {
+    KvTile<turns> tile;
+    const auto load = [&] {
+      LoadTile(rows, op.head_dim, context.warp() * 2, context, tile);
+    };
+    // On its way while q is waited for; large heads leave no registers for it.
+    if constexpr (turns == 1) load();
+    if (fused) {
+      const uint64_t slot = uint64_t{place.slot} * op.head_dim;
+      NormRopeAppend<128 * turns>(
+          context, HeadsOf<AttentionIndex>(op, at, context), append,
+          [&](uint32_t head, uint32_t i, float value) {
+            q[head * op.head_dim + i] = isa::RoundToF24(value);
+          },
+          [&](uint32_t i, uint16_t bits) {
+            k_cache[slot + i] = k_now[i] = bits;
+          },
+          [&](uint32_t i, uint16_t bits) {
+            v_cache[slot + i] = v_now[i] = bits;
+          });
+    } else {
+      for (uint32_t i = context.thread(); i < op.group * op.head_dim;
+           i += kComputeThreads) {
+        q[i] = isa::FloatOfF24Bits(context.LoadWord(
+            q_words + i, context.IsPolled(AttentionIndex::q), op.q));
+      }
+    }
+    // q and this position's k and v are in scratch before any thread reads
+    // them.
+    context.Barrier();
+    if constexpr (turns != 1) load();
+    AttendGroup<heads, turns>(op, rows, q, states, at.part, part_begin, tile,
+                              context);
+  };
   if (op.head_dim <= 128) {
-    AttendGroup<2, 1>(op, rows, q, states, at.part, part_begin, context);
+    attend(std::integral_constant<int, 2>(), std::integral_constant<int, 1>());
   } else {
-    AttendGroup<1, 2>(op, rows, q, states, at.part, part_begin, context);
+    attend(std::integral_constant<int, 1>(), std::integral_constant<int, 2>());
   }
 }
 

@@ -33,7 +33,7 @@ inline constexpr uint32_t kComputeThreads = 32 * kComputeWarps;
 inline constexpr uint32_t kMaxStages = 16;
 // Panels whose partial sums an op may hold at once.
 inline constexpr uint32_t kPanelGroup = 8;
-inline constexpr uint32_t kScratchFloats = 4352;
+inline constexpr uint32_t kScratchFloats = 4400;
 
 // Typed addresses, e.g. GemvAddresses: for each buffer operand where its data
 // are (nullptr if not given), at the same index as in the operand struct.
@@ -112,6 +112,7 @@ struct SharedMemory {
   Fault* fault;          // host memory: its record
   uint64_t* token_ring;  // host memory: one word per pass
   uint64_t watchdog_ns;
+  int64_t first_position;
   uint32_t stop;  // halt's broadcast
 };
 inline constexpr uint32_t kStagesOffset =
@@ -165,7 +166,6 @@ class DeviceContext {
  public:
   SharedMemory* shared;
   InstructionSlot* slot;  // in shared memory
-  const char* stages;     // of the weight stream
   uint32_t num_stages;
   uint32_t stage;  // next stage to consume
   uint32_t stage_parity;
@@ -174,7 +174,6 @@ class DeviceContext {
   uint32_t pass;
   uint32_t tag;  // of this pass
   uint32_t pc;
-  int64_t position;
   // This thread has lost a wait or raised a fault. The body goes on, so that
   // every barrier is met, and the block leaves at the end of the instruction.
   bool faulty;
@@ -182,6 +181,8 @@ class DeviceContext {
   __device__ uint32_t thread() const { return threadIdx.x; }
   __device__ uint32_t warp() const { return threadIdx.x / 32; }
   __device__ uint32_t lane() const { return threadIdx.x % 32; }
+  // Of this pass, tokens.
+  __device__ int64_t position() const { return shared->first_position + pass; }
   __device__ bool IsPolled(uint32_t operand) const {
     return slot->instruction.OperandIsPolled(operand);
   }
@@ -292,7 +293,9 @@ class DeviceContext {
     return StageData();
   }
   __device__ const uint4* StageData() const {
-    return reinterpret_cast<const uint4*>(stages + stage * isa::kStageBytes);
+    return reinterpret_cast<const uint4*>(
+        reinterpret_cast<const char*>(shared) + kStagesOffset +
+        stage * isa::kStageBytes);
   }
   // Hands the stage back; the warp has read what it needs of it. Whole warp.
   __device__ void FreeStage() {

@@ -14,15 +14,15 @@ __device__ inline void DeviceEmbed(const isa::EmbedOperands& op,
   const uint64_t rows = context.slot->dims[EmbedIndex::table].x;
   const uint64_t columns = context.slot->dims[EmbedIndex::table].y;
   const bool panels = context.IsPanels(EmbedIndex::table);
-  if (context.position >= positions) {
+  if (context.position() >= positions) {
     if (context.thread() == 0) {
-      context.Raise(FaultKind::kPastTokens, op.tokens, context.position,
+      context.Raise(FaultKind::kPastTokens, op.tokens, context.position(),
                     positions);
     }
     return;
   }
   const int32_t token =
-      static_cast<const volatile int32_t*>(at.tokens)[context.position];
+      static_cast<const volatile int32_t*>(at.tokens)[context.position()];
   if (token < 0 || static_cast<uint64_t>(token) >= rows) {
     if (context.thread() == 0) {
       context.Raise(FaultKind::kBadToken, op.table,

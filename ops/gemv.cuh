@@ -11,6 +11,11 @@
 //              half 0 high  half 1 high  half 0 low   half 1 low   zero
 //
 // The rows' partial sums of the warps meet in shared memory, in a fixed order.
+// A warp reads every column of its tiles once, four per lane and slab and up to
+// kSlabsAtOnce slabs in one round trip; the lanes exchange by shuffles what
+// their B operands need. Weights come to registers one stage ahead, the first
+// before the vector is there.
+//
 // Order of stages: groups of up to 8 panels; within a group slab by slab, so
 // that a slab of the vector is converted once per group; within a slab panel by
 // panel, with a silu_mul's gate and up panels side by side.
@@ -83,104 +88,144 @@ struct SlabFragments {
   uint32_t b[kWarpTiles][2];
 };
 
-// The first of the four columns that this lane multiplies in tile j of a slab.
-__device__ inline uint32_t LaneColumn(uint32_t slab, uint32_t j,
-                                      DeviceContext& context) {
-  const uint32_t tile = slab * kSlabTiles + context.warp() + j * kComputeWarps;
-  return tile * isa::kPanelTileColumns + context.lane() / 4 % 2 * 16 +
-         context.lane() % 4 * 4;
+// Slabs of the vector that are read in one go: one round trip for all.
+inline constexpr uint32_t kSlabsAtOnce = 4;
+
+// What a lane reads of one slab: four columns of x and of g, in tile lane / 8
+// of its warp's, so that a warp reads every column of its tiles once.
+struct SlabWords {
+  uint32_t x[4];
+  uint2 g;
+};
+static_assert(kWarpTiles * 8 == 32);
+
+// The first of those columns.
+__device__ inline uint32_t LaneColumn(uint32_t slab, DeviceContext& context) {
+  const uint32_t tile =
+      slab * kSlabTiles + context.warp() + context.lane() / 8 * kComputeWarps;
+  return tile * isa::kPanelTileColumns + context.lane() % 8 * 4;
 }
 
-// The words of x for this warp's tiles; those past k are 0 with the tag.
-__device__ inline void LoadSlabWords(const uint32_t* x, uint32_t k,
-                                     uint32_t slab, DeviceContext& context,
-                                     uint32_t (&words)[4 * kWarpTiles]) {
-#pragma unroll
-  for (uint32_t j = 0; j < kWarpTiles; ++j) {
-    const uint32_t column = LaneColumn(slab, j, context);
-    uint4 v = make_uint4(context.tag, context.tag, context.tag, context.tag);
-    // Buffers are padded, so that a load of the last elements is in bounds.
-    if (column < k) v = ptx::LoadRelaxedGpu4(x + column);
-    words[4 * j] = v.x;
-    words[4 * j + 1] = column + 1 < k ? v.y : context.tag;
-    words[4 * j + 2] = column + 2 < k ? v.z : context.tag;
-    words[4 * j + 3] = column + 3 < k ? v.w : context.tag;
-  }
-}
-
-// Reads one slab of x (and of g) into fragments; returns this lane's share of
-// its sum x^2 (0 without a norm).
-__device__ inline float LoadSlab(const isa::GemvOperands& op,
-                                 const GemvAddresses& at, uint32_t slab,
-                                 bool polled, DeviceContext& context,
-                                 SlabFragments& fragments) {
-  float squares = 0;
-  const uint32_t g = context.lane() / 4;
+// Reads slabs [first, first + count) of x, and of g with a norm; 0 past k.
+// REQUIRES: count <= kSlabsAtOnce.
+__device__ inline void LoadSlabs(const isa::GemvOperands& op,
+                                 const GemvAddresses& at, uint32_t first,
+                                 uint32_t count, bool polled,
+                                 DeviceContext& context,
+                                 SlabWords (&slabs)[kSlabsAtOnce]) {
   const bool norm = op.prologue == isa::Prologue::kRmsNorm;
-  uint2 weights[kWarpTiles];
-  if (norm) {
 #pragma unroll
-    for (uint32_t j = 0; j < kWarpTiles; ++j) {
-      const uint32_t column = LaneColumn(slab, j, context);
-      weights[j] = make_uint2(0, 0);
-      if (column < op.k) {
-        weights[j] = ptx::LoadConstant2(reinterpret_cast<const uint32_t*>(
-            static_cast<const uint16_t*>(at.g) + column));
-      }
+  for (uint32_t s = 0; s < kSlabsAtOnce; ++s) {
+    const uint32_t column = LaneColumn(first + s, context);
+    slabs[s].g = make_uint2(0, 0);
+    // Buffers are padded, so that a load of the last elements is in bounds.
+    if (norm && s < count && column < op.k) {
+      slabs[s].g = ptx::LoadConstant2(reinterpret_cast<const uint32_t*>(
+          static_cast<const uint16_t*>(at.g) + column));
     }
   }
-  uint32_t words[4 * kWarpTiles];
-  context.LoadTogether(words, polled, op.x, [&](uint32_t(&to)[4 * kWarpTiles]) {
-    LoadSlabWords(static_cast<const uint32_t*>(at.x), op.k, slab, context, to);
-  });
+  uint32_t words[4 * kSlabsAtOnce];
+  context.LoadTogether(
+      words, polled, op.x, [&](uint32_t(&to)[4 * kSlabsAtOnce]) {
 #pragma unroll
-  for (uint32_t j = 0; j < kWarpTiles; ++j) {
-    float v[4];
+        for (uint32_t s = 0; s < kSlabsAtOnce; ++s) {
+          const uint32_t column = LaneColumn(first + s, context);
+          const uint32_t tag = context.tag;
+          uint4 v = make_uint4(tag, tag, tag, tag);
+          if (s < count && column < op.k) {
+            v = ptx::LoadRelaxedGpu4(static_cast<const uint32_t*>(at.x) +
+                                     column);
+          }
+          to[4 * s] = v.x;
+          to[4 * s + 1] = column + 1 < op.k ? v.y : tag;
+          to[4 * s + 2] = column + 2 < op.k ? v.z : tag;
+          to[4 * s + 3] = column + 3 < op.k ? v.w : tag;
+        }
+      });
 #pragma unroll
-    for (uint32_t e = 0; e < 4; ++e) {
-      v[e] = isa::FloatOfF24Bits(words[4 * j + e]);
-    }
-    if (norm) {
-      // Lanes 0..7 hold every column of the tile once.
-      if (g < 2) {
-        squares += v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + v[3] * v[3];
-      }
-      v[0] *= isa::FloatOfBits(weights[j].x << 16);
-      v[1] *= isa::FloatOfBits(weights[j].x & 0xffff0000u);
-      v[2] *= isa::FloatOfBits(weights[j].y << 16);
-      v[3] *= isa::FloatOfBits(weights[j].y & 0xffff0000u);
-    }
+  for (uint32_t s = 0; s < kSlabsAtOnce; ++s) {
 #pragma unroll
-    for (uint32_t half = 0; half < 2; ++half) {
-      const float low = v[2 * half];
-      const float high = v[2 * half + 1];
-      // The values as bf16, and for the lower columns what that leaves out.
-      uint32_t packed = ptx::PackBf16(low, high);
-      if (g >= 2) {
-        packed = ptx::PackBf16(low - isa::FloatOfBits(packed << 16),
-                               high - isa::FloatOfBits(packed & 0xffff0000u));
-      }
-      fragments.b[j][half] = g < 4 ? packed : 0;
-    }
+    for (uint32_t e = 0; e < 4; ++e) slabs[s].x[e] = words[4 * s + e];
   }
-  return squares;
 }
 
-// This warp's share of one stage's 8 dot products: row g in lanes 4g.
-__device__ inline float MultiplyStage(const uint4* stage, uint32_t slab_tiles,
-                                      const SlabFragments& fragments,
-                                      DeviceContext& context) {
-  float c[4] = {0, 0, 0, 0};
+// The fragments of one slab; adds this lane's share of sum x^2 to `squares`.
+__device__ inline void MakeFragments(const SlabWords& slab, bool norm,
+                                     DeviceContext& context,
+                                     SlabFragments& fragments, float& squares) {
+  float v[4];
+#pragma unroll
+  for (uint32_t e = 0; e < 4; ++e) v[e] = isa::FloatOfF24Bits(slab.x[e]);
+  if (norm) {
+    squares += v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + v[3] * v[3];
+    v[0] *= isa::FloatOfBits(slab.g.x << 16);
+    v[1] *= isa::FloatOfBits(slab.g.x & 0xffff0000u);
+    v[2] *= isa::FloatOfBits(slab.g.y << 16);
+    v[3] *= isa::FloatOfBits(slab.g.y & 0xffff0000u);
+  }
+  // The values as bf16, and what that leaves out.
+  uint32_t high[2], low[2];
+#pragma unroll
+  for (uint32_t h = 0; h < 2; ++h) {
+    high[h] = ptx::PackBf16(v[2 * h], v[2 * h + 1]);
+    low[h] =
+        ptx::PackBf16(v[2 * h] - isa::FloatOfBits(high[h] << 16),
+                      v[2 * h + 1] - isa::FloatOfBits(high[h] & 0xffff0000u));
+  }
+  // Lane 4g + q multiplies, in every tile, column half g % 2: the upper part if
+  // g < 2, the lower if g < 4. Lanes 8j .. 8j+7 have read those of tile j.
+  const uint32_t g = context.lane() / 4;
+#pragma unroll
+  for (uint32_t j = 0; j < kWarpTiles; ++j) {
+    const uint32_t from = 8 * j + context.lane() % 8;
+#pragma unroll
+    for (uint32_t h = 0; h < 2; ++h) {
+      const uint32_t upper = __shfl_sync(0xffffffffu, high[h], from);
+      const uint32_t lower = __shfl_sync(0xffffffffu, low[h], from);
+      fragments.b[j][h] = g < 2 ? upper : g < 4 ? lower : 0;
+    }
+  }
+}
+
+// This warp's tiles of a stage, in registers.
+struct StageTiles {
+  uint4 a[kWarpTiles];
+};
+
+// Takes the next stage of `slab_tiles` tiles and hands its memory back.
+__device__ inline void TakeStage(uint32_t slab_tiles, DeviceContext& context,
+                                 StageTiles& tiles) {
+  const uint4* stage = context.WaitStage();
 #pragma unroll
   for (uint32_t j = 0; j < kWarpTiles; ++j) {
     const uint32_t tile = context.warp() + j * kComputeWarps;
-    if (tile < slab_tiles) {
-      ptx::MmaBf16(c, stage[tile * 32 + context.lane()], fragments.b[j][0],
-                   fragments.b[j][1]);
-    }
+    tiles.a[j] = make_uint4(0, 0, 0, 0);
+    if (tile < slab_tiles) tiles.a[j] = stage[tile * 32 + context.lane()];
   }
+  context.FreeStage();
+}
+
+// This warp's share of one stage's 8 dot products.
+struct StageSums {
+  float c[kWarpTiles][4];
+};
+__device__ inline void MultiplyStage(const StageTiles& tiles,
+                                     const SlabFragments& fragments,
+                                     StageSums& sums) {
+  // An accumulator for each, so that none waits for another.
+#pragma unroll
+  for (uint32_t j = 0; j < kWarpTiles; ++j) {
+#pragma unroll
+    for (uint32_t i = 0; i < 4; ++i) sums.c[j][i] = 0;
+    ptx::MmaBf16(sums.c[j], tiles.a[j], fragments.b[j][0], fragments.b[j][1]);
+  }
+}
+// Row g in lanes 4g.
+__device__ inline float SumOfStage(const StageSums& sums) {
   // Lane 4g+0 holds the upper halves' sums, lane 4g+1 the lower halves'.
-  const float sum = c[0] + c[3];
+  float sum = 0;
+#pragma unroll
+  for (uint32_t j = 0; j < kWarpTiles; ++j) sum += sums.c[j][0] + sums.c[j][3];
   return sum + __shfl_xor_sync(0xffffffffu, sum, 1);
 }
 
@@ -224,24 +269,44 @@ __device__ inline void DeviceGemv(const isa::GemvOperands& op,
   float squares = 0;
   float scale = 1.0f;
   Best best = {-INFINITY, 0xffffffffu};
+  // The first weights are in registers before the vector is there; later ones
+  // while the stage before is multiplied.
+  uint32_t stages_left = shape.panels * shape.matrices * shape.slabs;
+  StageTiles tiles;
+  TakeStage(shape.SlabTiles(0), context, tiles);
   for (uint32_t p0 = 0; p0 < shape.panels; p0 += shape.group) {
     const uint32_t copy = context.partials_copy;
     context.partials_copy ^= 1;
     auto& partials = context.shared->partials[copy];
     const uint32_t group_panels = shape.GroupPanels(p0);
     const uint32_t slots = group_panels * shape.matrices;
+    SlabWords words[kSlabsAtOnce];
+#pragma unroll 1
     for (uint32_t slab = 0; slab < shape.slabs; ++slab) {
-      const uint32_t slab_tiles = shape.SlabTiles(slab);
+      // With one slab, all groups multiply the same fragments.
       if (shape.slabs > 1 || p0 == 0) {
-        const float slab_squares =
-            LoadSlab(op, at, slab, polled, context, fragments);
+        if (slab % kSlabsAtOnce == 0) {
+          LoadSlabs(op, at, slab, min(kSlabsAtOnce, shape.slabs - slab), polled,
+                    context, words);
+        }
+        float slab_squares = 0;
+        MakeFragments(words[0], norm, context, fragments, slab_squares);
         // Every group reads the whole vector.
         if (p0 == 0) squares += slab_squares;
+#pragma unroll
+        for (uint32_t s = 1; s < kSlabsAtOnce; ++s) words[s - 1] = words[s];
       }
+#pragma unroll 1
       for (uint32_t slot = 0; slot < slots; ++slot) {
-        const uint4* stage = context.WaitStage();
-        const float sum = MultiplyStage(stage, slab_tiles, fragments, context);
-        context.FreeStage();
+        StageSums sums;
+        MultiplyStage(tiles, fragments, sums);
+        if (--stages_left != 0) {
+          const uint32_t next_slab = slot + 1 < slots         ? slab
+                                     : slab + 1 < shape.slabs ? slab + 1
+                                                              : 0;
+          TakeStage(shape.SlabTiles(next_slab), context, tiles);
+        }
+        const float sum = SumOfStage(sums);
         if (context.lane() % 4 == 0) {
           float& partial = partials[context.warp()][slot][context.lane() / 4];
           partial = slab == 0 ? sum : partial + sum;

@@ -39,33 +39,40 @@ __device__ inline bool CheckRoom(DeviceContext& context, uint32_t cache,
                                  uint32_t rope_rows) {
   uint64_t room = uint64_t{capacity} * splits;
   if (rope_rows != 0) room = min(room, uint64_t{rope_rows});
-  if (static_cast<uint64_t>(context.position) < room) return true;
+  if (static_cast<uint64_t>(context.position()) < room) return true;
   if (context.thread() == 0) {
-    context.Raise(FaultKind::kPastCache, cache, context.position, room);
+    context.Raise(FaultKind::kPastCache, cache, context.position(), room);
   }
   return false;
 }
 
 // One head, by one warp: rms_norm(v) * norm, rotated by the half-split form of
 // RoPE (Su et al. 2021; the pairing of element i with i + head_dim/2 is
-// HuggingFace's rotate_half). Calls put(i, value) for each element.
-template <typename Put>
+// HuggingFace's rotate_half). Calls put(i, value) for each element. REQUIRES:
+// head_dim <= kMaxDim.
+template <uint32_t kMaxDim, typename Put>
 __device__ inline void NormRopeHead(DeviceContext& context, const uint32_t* v,
                                     bool polled, uint32_t operand,
                                     const uint16_t* norm, const float* rope_row,
                                     uint32_t head_dim, float eps, Put&& put) {
-  constexpr uint32_t kPairs = kMaxHeadDim / 2 / 32;
+  constexpr uint32_t kPairs = kMaxDim / 2 / 32;
   const uint32_t half = head_dim / 2;
-  // What depends on nothing is on its way while the words are waited for.
-  float g_low[kPairs], g_high[kPairs], c[kPairs], sn[kPairs];
+  struct Constants {
+    float g_low, g_high, c, sn;
+  };
+  const auto constants = [&](uint32_t i) -> Constants {
+    if (i >= half) return {};
+    return {isa::FloatOfBf16Bits(norm[i]), isa::FloatOfBf16Bits(norm[i + half]),
+            rope_row[i], rope_row[i + half]};
+  };
+  // What depends on nothing is on its way while the words are waited for, if
+  // there are registers for it.
+  constexpr bool kEarly = kPairs <= 2;
+  Constants early[kEarly ? kPairs : 1];
+  if constexpr (kEarly) {
 #pragma unroll
-  for (uint32_t j = 0; j < kPairs; ++j) {
-    const uint32_t i = context.lane() + 32 * j;
-    if (i < half) {
-      g_low[j] = isa::FloatOfBf16Bits(norm[i]);
-      g_high[j] = isa::FloatOfBf16Bits(norm[i + half]);
-      c[j] = rope_row[i];
-      sn[j] = rope_row[i + half];
+    for (uint32_t j = 0; j < kPairs; ++j) {
+      early[j] = constants(context.lane() + 32 * j);
     }
   }
   uint32_t words[2 * kPairs];
@@ -89,10 +96,11 @@ __device__ inline void NormRopeHead(DeviceContext& context, const uint32_t* v,
   for (uint32_t j = 0; j < kPairs; ++j) {
     const uint32_t i = context.lane() + 32 * j;
     if (i < half) {
-      const float a = isa::FloatOfF24Bits(words[2 * j]) * scale * g_low[j];
-      const float b = isa::FloatOfF24Bits(words[2 * j + 1]) * scale * g_high[j];
-      put(i, a * c[j] - b * sn[j]);
-      put(i + half, b * c[j] + a * sn[j]);
+      const Constants by = kEarly ? early[kEarly ? j : 0] : constants(i);
+      const float a = isa::FloatOfF24Bits(words[2 * j]) * scale * by.g_low;
+      const float b = isa::FloatOfF24Bits(words[2 * j + 1]) * scale * by.g_high;
+      put(i, a * by.c - b * by.sn);
+      put(i + half, b * by.c + a * by.sn);
     }
   }
 }
@@ -131,7 +139,7 @@ __device__ inline QkvHeads HeadsOf(const Operands& op, const Addresses& at,
       .q_norm = static_cast<const uint16_t*>(at.q_norm),
       .k_norm = static_cast<const uint16_t*>(at.k_norm),
       .rope_row =
-          static_cast<const float*>(at.rope) + context.position * op.head_dim,
+          static_cast<const float*>(at.rope) + context.position() * op.head_dim,
       .group = op.group,
       .head_dim = op.head_dim,
       .eps = op.eps,
@@ -139,28 +147,29 @@ __device__ inline QkvHeads HeadsOf(const Operands& op, const Addresses& at,
 }
 
 // The heads go round the compute warps: the group's q heads to put_q(head, i,
-// value), and with `append` k and v as bf16 to their slots.
-template <typename PutQ>
+// value), and with `append` k and v as bf16 to put_k(i, bits), put_v(i, bits).
+template <uint32_t kMaxDim, typename PutQ, typename PutK, typename PutV>
 __device__ inline void NormRopeAppend(DeviceContext& context,
                                       const QkvHeads& in, bool append,
-                                      uint16_t* k_slot, uint16_t* v_slot,
-                                      PutQ&& put_q) {
+                                      PutQ&& put_q, PutK&& put_k,
+                                      PutV&& put_v) {
   const uint32_t heads = in.group + (append ? 2 : 0);
   for (uint32_t h = context.warp(); h < heads; h += kComputeWarps) {
     if (h < in.group) {
-      NormRopeHead(context, in.q + uint64_t{h} * in.head_dim, in.poll_q,
-                   in.q_buffer, in.q_norm, in.rope_row, in.head_dim, in.eps,
-                   [&](uint32_t i, float value) { put_q(h, i, value); });
+      NormRopeHead<kMaxDim>(
+          context, in.q + uint64_t{h} * in.head_dim, in.poll_q, in.q_buffer,
+          in.q_norm, in.rope_row, in.head_dim, in.eps,
+          [&](uint32_t i, float value) { put_q(h, i, value); });
     } else if (h == in.group) {
-      NormRopeHead(context, in.k, in.poll_k, in.k_buffer, in.k_norm,
-                   in.rope_row, in.head_dim, in.eps,
-                   [&](uint32_t i, float value) {
-                     k_slot[i] = isa::Bf16BitsOfFloat(value);
-                   });
+      NormRopeHead<kMaxDim>(context, in.k, in.poll_k, in.k_buffer, in.k_norm,
+                            in.rope_row, in.head_dim, in.eps,
+                            [&](uint32_t i, float value) {
+                              put_k(i, isa::Bf16BitsOfFloat(value));
+                            });
     } else {
       for (uint32_t i = context.lane(); i < in.head_dim; i += 32) {
-        v_slot[i] = isa::Bf16BitsOfFloat(isa::FloatOfF24Bits(
-            context.LoadWord(in.v + i, in.poll_v, in.v_buffer)));
+        put_v(i, isa::Bf16BitsOfFloat(isa::FloatOfF24Bits(
+                     context.LoadWord(in.v + i, in.poll_v, in.v_buffer))));
       }
     }
   }

@@ -2,6 +2,8 @@
 #ifndef MKVM_OPS_QK_NORM_ROPE_APPEND_CUH_
 #define MKVM_OPS_QK_NORM_ROPE_APPEND_CUH_
 
+#include <type_traits>
+
 #include "ops/device_context.cuh"
 #include "ops/kv_cache.cuh"
 
@@ -17,18 +19,28 @@ __device__ inline void DeviceQkNormRopeAppend(
   const uint64_t kv_begin = uint64_t{op.kv_head} * op.head_dim;
   const uint64_t q_begin = kv_begin * op.group;
   const QkvHeads in = HeadsOf<QkNormRopeAppendIndex>(op, at, context);
-  const SplitPlace place = PlaceOf(context.position, op.block, op.splits);
+  const SplitPlace place = PlaceOf(context.position(), op.block, op.splits);
   const uint64_t slot =
       ((uint64_t{op.kv_head} * op.splits + place.split) * capacity +
        place.slot) *
       op.head_dim;
-  NormRopeAppend(context, in, true, static_cast<uint16_t*>(at.k_cache) + slot,
-                 static_cast<uint16_t*>(at.v_cache) + slot,
-                 [&](uint32_t head, uint32_t i, float value) {
-                   context.Store(at.q_out,
-                                 q_begin + uint64_t{head} * op.head_dim + i,
-                                 value);
-                 });
+  uint16_t* k_slot = static_cast<uint16_t*>(at.k_cache) + slot;
+  uint16_t* v_slot = static_cast<uint16_t*>(at.v_cache) + slot;
+  const auto run = [&](auto max_dim) {
+    NormRopeAppend<max_dim>(
+        context, in, true,
+        [&](uint32_t head, uint32_t i, float value) {
+          context.Store(at.q_out, q_begin + uint64_t{head} * op.head_dim + i,
+                        value);
+        },
+        [&](uint32_t i, uint16_t bits) { k_slot[i] = bits; },
+        [&](uint32_t i, uint16_t bits) { v_slot[i] = bits; });
+  };
+  if (op.head_dim <= 128) {
+    run(std::integral_constant<uint32_t, 128>());
+  } else {
+    run(std::integral_constant<uint32_t, kMaxHeadDim>());
+  }
 }
 
 }  // namespace mkvm::ops

@@ -334,7 +334,6 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
     context.pc = cursor.pc;
     context.pass = cursor.pass;
     context.tag = isa::TagOfPass(cursor.pass);
-    context.position = arguments.first_position + cursor.pass;
     if constexpr (ops::kTraced) {
       context.has_operands = false;
       if (context.thread() == kTraceThread) {

@@ -126,6 +126,7 @@ __device__ void InitShared(const LaunchArguments& arguments,
   shared->fault = arguments.fault;
   shared->token_ring = arguments.token_ring;
   shared->watchdog_ns = arguments.watchdog_ns;
+  shared->first_position = arguments.first_position;
   shared->stop = 0;
   if constexpr (ops::kTraced) {
     for (ops::InstructionSlot& slot : shared->slots) slot.record = {};
@@ -149,7 +150,6 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   context.shared = shared;
   context.slot = nullptr;
   context.faulty = false;
-  context.stages = stages;
   context.num_stages = arguments.num_stages;
   context.stage = 0;
   context.stage_parity = 0;
