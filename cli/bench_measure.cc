@@ -87,6 +87,20 @@ absl::Status CompareTokens(absl::Span<const int32_t> expected,
                                              expected.size()));
 }
 
+absl::StatusOr<std::string> CheckAgainst(
+    const Measurement& measurement, const absl::StatusOr<Launched>& reference,
+    absl::string_view name) {
+  if (!reference.ok()) return reference.status();
+  if (absl::Status s = CompareTokens(measurement.tokens, reference->tokens,
+                                     absl::StrCat("with ", name));
+      !s.ok()) {
+    return s;
+  }
+  const size_t tokens = measurement.tokens.size();
+  return absl::StrFormat("same %d token%s: %d launches, %s", tokens,
+                         tokens == 1 ? "" : "s", measurement.launches, name);
+}
+
 Summary Summarize(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const size_t middle = values.size() / 2;

@@ -62,6 +62,13 @@ absl::Status CompareTokens(absl::Span<const int32_t> expected,
                            absl::Span<const int32_t> seen,
                            absl::string_view with_what);
 
+// The tokens of one launch elsewhere, a machine described by `name`, against
+// those measured. Says what was compared, e.g. "same 128 tokens: 11 launches,
+// counters"; the launch's own error, or DataLoss.
+absl::StatusOr<std::string> CheckAgainst(
+    const Measurement& measurement, const absl::StatusOr<Launched>& reference,
+    absl::string_view name);
+
 struct Summary {
   double median = 0;  // of an even number the mean of the two in the middle
   double min = 0;

@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "model/config.h"
 
 namespace mkvm::cli {
 namespace {
@@ -144,6 +145,14 @@ absl::StatusOr<BenchPlan> MakeBenchPlan(const BenchFlags& f,
   if (!threads.ok()) return threads.status();
   plan.threads = *std::move(threads);
   plan.configs = absl::StrSplit(f.configs, ',');
+  if (!f.configs.empty()) {
+    // Now rather than after the rows of those before it.
+    for (const std::string& config : plan.configs) {
+      if (absl::Status s = model::FindConfig(config).status(); !s.ok()) {
+        return s;
+      }
+    }
+  }
   plan.transports = absl::StrSplit(f.transports, ',');
   plan.repetitions = static_cast<int>(f.repetitions.value_or(5));
   plan.warm_up = !f.no_warm_up;

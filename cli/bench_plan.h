@@ -2,6 +2,7 @@
 #ifndef MKVM_CLI_BENCH_PLAN_H_
 #define MKVM_CLI_BENCH_PLAN_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -45,6 +46,10 @@ struct BenchPlan {
   int repetitions = 5;
   bool warm_up = true;
 
+  // Of the machine as a whole, whose stream rows are held against.
+  int max_threads() const {
+    return *std::max_element(threads.begin(), threads.end());
+  }
   // Positions that the tests need.
   int64_t positions() const {
     int64_t end = 1;

@@ -1,6 +1,6 @@
 #include "cli/bench_report.h"
 
-#include <functional>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +16,11 @@ using Json = nlohmann::ordered_json;
 
 Json ValueOrNull(const auto& value) {
   return value ? Json(*value) : Json(nullptr);
+}
+
+// Whatever bytes the command line had, it is JSON.
+std::string Dump(const Json& json) {
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 const char* KindName(BenchKind kind) {
@@ -195,6 +200,24 @@ std::string CsvField(const Json& value) {
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
 
+// What the column `check` means, and whether the machine was quiet.
+std::string Notes(const BenchReport& report) {
+  constexpr double kQuietPercent = 5;
+  std::string text =
+      "\ncheck: every launch of the row, and one with what is named, gave the "
+      "same tokens;\ntiny = CPU: the smallest geometry, compiled for this "
+      "machine, gave the tokens of the\nchecking CPU machine.\n";
+  const double change = 100 * (report.stream.after / report.stream.before - 1);
+  if (std::abs(change) > kQuietPercent) {
+    absl::StrAppendFormat(
+        &text,
+        "The stream changed by %+.0f %% while this ran: the machine was not "
+        "quiet.\n",
+        change);
+  }
+  return text;
+}
+
 }  // namespace
 
 double TokensPerSecond(const BenchRow& row) {
@@ -207,6 +230,7 @@ double GbPerSecond(const BenchRow& row) {
 
 void Refuse(const absl::Status& status, BenchRow& row) {
   row.figures.reset();
+  row.check.clear();
   row.refusal = std::string(status.message());
 }
 
@@ -228,7 +252,7 @@ std::string BenchMarkdown(const BenchReport& report) {
                 "ms (min..max) | check |\n|---|---|---:|---:|---|\n",
                 FirstTokenLine);
   for (const BenchSetup& setup : report.setups) text += LoadLine(setup);
-  return text;
+  return text + Notes(report);
 }
 
 std::string BenchJson(const BenchReport& report) {
@@ -244,7 +268,7 @@ std::string BenchJson(const BenchReport& report) {
                                {"min", report.roofline->min},
                                {"max", report.roofline->max}};
     json.update(GpuJson(report.roofline_gpu));
-    return json.dump(1) + "\n";
+    return Dump(json);
   }
   json["stream_gb_per_s"] = {{"before", report.stream.before},
                              {"after", report.stream.after},
@@ -257,7 +281,7 @@ std::string BenchJson(const BenchReport& report) {
   for (const BenchRow& row : report.rows) {
     json["rows"].push_back(RowJson(report, row));
   }
-  return json.dump(1) + "\n";
+  return Dump(json);
 }
 
 std::string BenchCsv(const BenchReport& report) {

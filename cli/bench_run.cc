@@ -1,5 +1,6 @@
 #include "cli/bench_run.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -80,8 +81,10 @@ absl::StatusOr<BenchMachine> Load(const BenchRun& bench, const Source& source,
                                   BenchSetup& setup) {
   setup.model = source.name;
   setup.weights = source.weights->description();
-  if (!bench.device.gpu) setup.threads = threads;
   setup.workers = program.num_workers();
+  if (!bench.device.gpu) {
+    setup.threads = std::min(threads, static_cast<int>(setup.workers));
+  }
   setup.max_context = MaxContextTokens(program);
   setup.weight_bytes = source.weights->total_bytes();
   setup.loading_copies = bench.device.gpu.has_value();
@@ -150,16 +153,13 @@ absl::Status CheckRows(const BenchRun& bench, const Source& source,
     const absl::StatusOr<Launched> launched =
         machine->Launch(row.test, row.test.tokens);
     if (!row.figures) continue;
-    const absl::Status same =
-        launched.ok()
-            ? CompareTokens(measured.measurement.tokens, launched->tokens,
-                            absl::StrCat("with ", reference->name))
-            : launched.status();
-    if (!same.ok()) Refuse(same, row);
-    const size_t tokens = measured.measurement.tokens.size();
-    row.check = absl::StrFormat("same %d token%s: %d launches, %s; tiny = CPU",
-                                tokens, tokens == 1 ? "" : "s",
-                                measured.measurement.launches, reference->name);
+    const absl::StatusOr<std::string> check =
+        CheckAgainst(measured.measurement, launched, reference->name);
+    if (check.ok()) {
+      row.check = absl::StrCat(*check, "; tiny = CPU");
+    } else {
+      Refuse(check.status(), row);
+    }
   }
   return absl::OkStatus();
 }
@@ -198,7 +198,7 @@ absl::Status RunSetup(const BenchRun& bench, const Source& source,
 }  // namespace
 
 absl::Status RunBench(const BenchRun& bench) {
-  const int threads = bench.plan.threads.front();
+  const int threads = bench.plan.max_threads();
   absl::StatusOr<double> stream =
       MeasureStream(bench.device, threads, kStreamRepeats);
   if (!stream.ok()) return stream.status();
@@ -226,7 +226,7 @@ absl::Status RunRoofline(const BenchRun& bench) {
   vm::GpuSampler sampler([&] { return bench.monitor.Read(); }, kSampleInterval);
   for (int i = 0; i < bench.plan.repetitions; ++i) {
     const absl::StatusOr<double> stream =
-        MeasureStream(bench.device, bench.plan.threads.front(), kStreamRepeats);
+        MeasureStream(bench.device, bench.plan.max_threads(), kStreamRepeats);
     if (!stream.ok()) return stream.status();
     streams.push_back(*stream);
   }
