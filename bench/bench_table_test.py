@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""bench_table_test.py SCRIPT: scripts/bench_table on a folder made up here."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "scripts/bench_table"
+MARKERS = ("<!-- bench:begin, made by scripts/bench_table -->\n"
+           "<!-- bench:end -->\n")
+
+
+def row(**fields):
+    return {"model": "m", "transport": "tagged", "threads": None, "test": "tg",
+            "tokens": 128, "depth": 512, "check": "same 128 tokens",
+            "tokens_per_s": 1567.04, "us_per_token": 638.1,
+            "us_per_token_min": 637, "us_per_token_max": 640,
+            "stream_percent": 42.6} | fields
+
+
+def result(rows, **fields):
+    return {"date_utc": "2026-11-21T09:30:00Z", "commit": "0123456789ab",
+            "hardware": "A GPU", "driver": "580", "command": "mkvm bench",
+            "stream_gb_per_s": {"before": 4590, "after": 4585},
+            "rows": rows} | fields
+
+
+class BenchTableTest(unittest.TestCase):
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name)
+        (self.root / "bench/results").mkdir(parents=True)
+        self.page = self.root / "README.md"
+        self.page.write_text(f"before\n{MARKERS}after\n")
+
+    def write(self, name, value):
+        (self.root / "bench/results" / name).write_text(json.dumps(value))
+
+    def run_script(self, *arguments):
+        done = subprocess.run(
+            [sys.executable, SCRIPT, "--root", self.root, *arguments],
+            capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
+
+    def test_writes_then_is_fresh_then_stale(self):
+        self.write("a.json", result([row()]))
+        self.assertEqual(self.run_script("--check")[0], 1)
+        self.assertEqual(self.run_script(), (0, ""))
+        text = self.page.read_text()
+        self.assertIn("| 512-639 | 1,567.0 | 638.1 (637.0..640.0) | 42.6 % | "
+                      "same 128 tokens |", text)
+        self.assertTrue(text.startswith("before\n"))
+        self.assertTrue(text.endswith("after\n"))
+        self.assertEqual(self.run_script("--check"), (0, ""))
+        self.write("a.json", result([row(tokens_per_s=1600)]))
+        code, error = self.run_script("--check")
+        self.assertEqual(code, 1)
+        self.assertIn("stale: README.md", error)
+
+    def test_gpus_come_first_then_the_newest(self):
+        self.write("a.json", result([row(model="on-cpu", threads=2)],
+                                    driver=None, hardware="A CPU",
+                                    date_utc="2027-01-01T00:00:00Z"))
+        self.write("b.json", result([row(model="old")]))
+        self.write("c.json", result([row(model="new")],
+                                    date_utc="2026-12-01T00:00:00Z"))
+        self.assertEqual(self.run_script()[0], 0)
+        text = self.page.read_text()
+        self.assertLess(text.index("| new |"), text.index("| old |"))
+        self.assertLess(text.index("| old |"), text.index("| on-cpu | 2 thr"))
+
+    def test_first_tokens_have_a_table(self):
+        self.write("a.json", result([row(), row(test="ttft", us=20500.0,
+                                                tokens=32)]))
+        self.assertEqual(self.run_script()[0], 0)
+        self.assertIn("| 32 | 20.50 |", self.page.read_text())
+
+    def test_refused_and_unchecked_rows_are_no_results(self):
+        self.write("a.json", result([row(refused="token 3 differs")]))
+        code, error = self.run_script()
+        self.assertEqual(code, 1)
+        self.assertIn("a.json: a row was refused: token 3 differs", error)
+        self.write("a.json", result([row(check="")]))
+        self.assertIn("no check", self.run_script()[1])
+
+    def test_bad_input_is_one_line(self):
+        for text in ("{", "[]", '{"rows": [1]}'):
+            (self.root / "bench/results/a.json").write_text(text)
+            code, error = self.run_script()
+            self.assertEqual(code, 1)
+            self.assertIn("a.json is no result of mkvm bench", error)
+            self.assertEqual(error.count("\n"), 1)
+
+    def test_markers_must_be_there(self):
+        self.write("a.json", result([row()]))
+        self.page.write_text("none\n")
+        self.assertIn("no page holds", self.run_script()[1])
+        self.page.write_text(MARKERS + MARKERS)
+        self.assertIn("once", self.run_script()[1])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        SCRIPT = sys.argv.pop(1)
+    unittest.main()
