@@ -40,7 +40,8 @@ function fillSummary() {
   add('model', about.model);
   add('instructions', numEvents.toLocaleString('en'));
   if (about.skew_ns > 0 || about.resolution_ns > 0) {
-    add('clock', `step ${about.resolution_ns} ns, skew ${about.skew_ns} ns`);
+    add('clock', `steps of ${about.resolution_ns.toPrecision(3)} ns, workers ` +
+        `${about.skew_ns.toPrecision(3)} ns apart at most`);
   }
   add('command', about.command);
   const warning = byId('warning');
