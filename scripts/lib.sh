@@ -28,6 +28,17 @@ install_packages() {
     apt-get install -q -y --no-install-recommends "${missing[@]}"
 }
 
+# Installs a package that not every distribution has, and goes on without it.
+install_optional() {
+  dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' &&
+    return
+  say "installing $1"
+  as_root apt-get update -q
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -q -y --no-install-recommends "$1" ||
+    say "no $1 here; tests that need it skip"
+}
+
 # Where the CUDA toolkit puts nvcc, in case it is not on the path.
 find_nvcc() {
   if ! command -v nvcc >/dev/null && [ -x /usr/local/cuda/bin/nvcc ]; then
