@@ -37,7 +37,10 @@ void BodyFit::Add(const Recording& recording, size_t number,
     }
     const uint64_t position = recording.PositionOf(event);
     crowds_[{c, number, event.pass, recording.phases().PhaseOf(event)}]
-        .push_back({c, WorkOf(instruction, position, kv_is_cold[position]),
+        .push_back({c,
+                    WorkOf(instruction, {.position = position,
+                                         .panels = target.panels,
+                                         .kv_is_cold = kv_is_cold[position]}),
                     Us(event.done - event.stage_wait - ready)});
   }
 }

@@ -40,8 +40,8 @@ namespace mkvm::scheduler {
 //
 // pass_us[i]: how long a pass of trace i's run takes when it isn't traced,
 // microseconds. Tracing costs some per cent; where the predictions are longer
-// than these times in the mean, instruction_us is shortened. 0 or left out: as
-// the trace says.
+// than these times in the mean, instruction_us is shortened, then the hops. 0
+// or left out: as the trace says.
 absl::StatusOr<Target> Fit(const std::vector<trace::Trace>& traces,
                            const Target& base,
                            absl::Span<const double> pass_us = {});

@@ -97,7 +97,7 @@ double AloneUs(const isa::Program& program, const Target& target,
   const OpCost& cost = FindCost(target.costs, ClassOf(instruction));
   return target.instruction_us + target.signal_us +
          static_cast<double>(bytes) / (rate_gb_per_s * 1e3) +
-         WorkUs(cost, WorkOf(instruction, 0, /*kv_is_cold=*/false));
+         WorkUs(cost, WorkOf(instruction, {.panels = target.panels}));
 }
 
 }  // namespace

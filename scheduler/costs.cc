@@ -10,8 +10,8 @@ namespace mkvm::scheduler {
 namespace {
 
 constexpr absl::string_view kUnitNames[kNumUnits] = {
-    "stages",     "slabs", "groups", "turns",
-    "cold_turns", "heads", "splits", "elements"};
+    "stages", "slabs",  "groups",   "turns",    "cold_turns",
+    "heads",  "splits", "elements", "kilobytes"};
 
 // How the GPU's op bodies cut their work.
 constexpr uint32_t kPanelsPerGroup = 8;  // of both matrices of a gemv
@@ -28,8 +28,16 @@ uint32_t& At(PerUnit<uint32_t>& work, Unit unit) {
   return work[static_cast<size_t>(unit)];
 }
 
-void AddGemv(const isa::GemvOperands& op, PerUnit<uint32_t>& work) {
+void AddGemv(const isa::GemvOperands& op, bool in_panels,
+             PerUnit<uint32_t>& work) {
   const uint32_t matrices = op.w2 == isa::kNoBuffer ? 1 : 2;
+  if (!in_panels) {
+    constexpr uint64_t kKilobyte = 1024;
+    At(work, Unit::kKilobytes) = CeilDiv(
+        uint64_t{op.rows} * op.k * matrices * isa::SizeOf(isa::DType::kBf16),
+        kKilobyte);
+    return;
+  }
   const uint32_t panels = CeilDiv(op.rows, isa::kPanelRows);
   const uint32_t slabs = CeilDiv(op.k, isa::kStageColumns);
   const uint32_t groups = CeilDiv(panels, kPanelsPerGroup / matrices);
@@ -39,17 +47,17 @@ void AddGemv(const isa::GemvOperands& op, PerUnit<uint32_t>& work) {
   At(work, Unit::kGroups) = groups - 1;
 }
 
-void AddAttention(const isa::Instruction& instruction, uint64_t position,
-                  bool kv_is_cold, PerUnit<uint32_t>& work) {
+void AddAttention(const isa::Instruction& instruction,
+                  const WorkContext& context, PerUnit<uint32_t>& work) {
   const auto op = isa::DecodeOperands<isa::AttentionOperands>(instruction);
   const uint64_t position_bytes =
       uint64_t{2} * op.head_dim * isa::SizeOf(isa::DType::kBf16);
   const uint64_t positions =
-      isa::KvBytes(instruction, position) / position_bytes;
+      isa::KvBytes(instruction, context.position) / position_bytes;
   const uint32_t rounds =
       op.head_dim > kWideHead ? op.group : CeilDiv(op.group, kHeadsPerTurn);
   At(work, Unit::kTurns) = CeilDiv(positions, kPositionsPerTurn) * rounds;
-  if (kv_is_cold) At(work, Unit::kColdTurns) = At(work, Unit::kTurns);
+  if (context.kv_is_cold) At(work, Unit::kColdTurns) = At(work, Unit::kTurns);
   At(work, Unit::kHeads) = op.group;
 }
 
@@ -73,18 +81,19 @@ absl::string_view Name(Unit unit) {
   return kUnitNames[static_cast<size_t>(unit)];
 }
 
-PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction, uint64_t position,
-                         bool kv_is_cold) {
+PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction,
+                         const WorkContext& context) {
   PerUnit<uint32_t> work = {};
   const auto elements = [&](uint64_t count) {
     At(work, Unit::kElements) = CeilDiv(count, kElementsPerUnit);
   };
   switch (static_cast<isa::Opcode>(instruction.opcode)) {
     case isa::Opcode::kGemv:
-      AddGemv(isa::DecodeOperands<isa::GemvOperands>(instruction), work);
+      AddGemv(isa::DecodeOperands<isa::GemvOperands>(instruction),
+              context.panels, work);
       break;
     case isa::Opcode::kAttention:
-      AddAttention(instruction, position, kv_is_cold, work);
+      AddAttention(instruction, context, work);
       break;
     case isa::Opcode::kQkNormRopeAppend:
       At(work, Unit::kHeads) =

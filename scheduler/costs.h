@@ -29,8 +29,9 @@ enum class Unit : uint8_t {
   kHeads = 5,      // attention, qk_norm_rope_append: q heads of the kv head
   kSplits = 6,     // attention_merge: parts merged
   kElements = 7,   // others: 256 elements
+  kKilobytes = 8,  // gemv, instead of the above where there are no panels
 };
-inline constexpr size_t kNumUnits = 8;
+inline constexpr size_t kNumUnits = 9;
 absl::string_view Name(Unit unit);  // "stages", "slabs", ...
 
 template <typename T>
@@ -60,11 +61,15 @@ struct OpCost {
 // By class, by opcode ("gemv"), or "default".
 using CostTable = std::map<std::string, OpCost>;
 
-// The work of an instruction in the pass at `position`; kv_is_cold: what it
-// reads of the KV cache comes from memory. REQUIRES: fields that the verifier
-// accepts.
-PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction, uint64_t position,
-                         bool kv_is_cold);
+// What the work depends on besides the instruction.
+struct WorkContext {
+  uint64_t position = 0;
+  bool panels = true;       // Target::panels
+  bool kv_is_cold = false;  // what is read of the KV cache comes from memory
+};
+// The work of an instruction. REQUIRES: fields that the verifier accepts.
+PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction,
+                         const WorkContext& context);
 
 // Bytes of KV cache that a pass at `position` reads. What a cache holds of them
 // is there in the next pass if they all fit it. REQUIRES: as above.

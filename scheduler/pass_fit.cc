@@ -51,6 +51,23 @@ double Excess(absl::Span<const PassTime> times, const Target& target) {
   return sum;
 }
 
+// Calls set(part) last with the largest part in [0, 1] for which the
+// predictions with `target` are not too long in the mean; with 0 if they always
+// are.
+template <typename Set>
+void Shorten(absl::Span<const PassTime> times, const Target& target, Set set) {
+  if (times.empty() || Excess(times, target) <= 0) return;
+  double low = 0;
+  double high = 1;
+  constexpr int kHalvings = 12;
+  for (int i = 0; i < kHalvings; ++i) {
+    const double middle = (low + high) / 2;
+    set(middle);
+    (Excess(times, target) < 0 ? low : high) = middle;
+  }
+  set(low);
+}
+
 }  // namespace
 
 void TakeOffTracing(const std::vector<trace::Trace>& traces,
@@ -65,15 +82,16 @@ void TakeOffTracing(const std::vector<trace::Trace>& traces,
     if (time.us <= 0) time.us = PassUs(traces[i]);
     if (time.us > 0) times.push_back(time);
   }
-  if (times.empty()) return;
-  if (Excess(times, target) <= 0) return;
-  double low = 0;
-  double high = target.instruction_us;
-  constexpr int kHalvings = 12;
-  for (int i = 0; i < kHalvings; ++i) {
-    target.instruction_us = (low + high) / 2;
-    (Excess(times, target) < 0 ? low : high) = target.instruction_us;
-  }
+  const Target whole = target;
+  Shorten(times, target, [&](double part) {
+    target.instruction_us = whole.instruction_us * part;
+  });
+  Shorten(times, target, [&](double part) {
+    target.hop_us = whole.hop_us * part;
+    if (whole.counter_hop_us.has_value()) {
+      target.counter_hop_us = *whole.counter_hop_us * part;
+    }
+  });
 }
 
 }  // namespace mkvm::scheduler

@@ -12,7 +12,9 @@ namespace mkvm::scheduler {
 
 // Being traced costs every instruction some time. Shortens instruction_us of
 // `target`, everything else of which is fitted, until the predicted times of
-// the passes are no longer too long in the mean, or it is 0. pass_us as of Fit
+// the passes are no longer too long in the mean. Where 0 is too long, the hops
+// are shortened as well: a CPU's threads look less and less often the longer
+// they wait, so that their hops are no constant. pass_us as of Fit
 // (scheduler/calibrate.h).
 void TakeOffTracing(const std::vector<trace::Trace>& traces,
                     absl::Span<const double> pass_us, Target& target);

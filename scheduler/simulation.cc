@@ -74,8 +74,7 @@ Simulation::Step Simulation::MakeStep(const isa::Instruction& instruction) {
   step.is_attention =
       instruction.opcode == static_cast<uint16_t>(isa::Opcode::kAttention);
   if (target_.panels && step.streamed_bytes > 0) {
-    step.stages =
-        WorkOf(instruction, 0, false)[static_cast<size_t>(Unit::kStages)];
+    step.stages = WorkOf(instruction, {})[static_cast<size_t>(Unit::kStages)];
   }
   step.reads_activations = ReadsActivations(program_, instruction);
   for (uint32_t i = 0; i < isa::kOperandWords; ++i) {
@@ -201,7 +200,9 @@ void Simulation::BeginBody(uint32_t w, double now) {
   const Step& step = StepOf(w);
   const uint64_t position = positions_[worker.pass];
   const PerUnit<uint32_t> work =
-      WorkOf(*step.instruction, position, kv_is_cold_[worker.pass]);
+      WorkOf(*step.instruction, {.position = position,
+                                 .panels = target_.panels,
+                                 .kv_is_cold = kv_is_cold_[worker.pass]});
   const double spread =
       SpreadAt(*step.cost, LevelOf(w, worker.pc, worker.pass));
   double body_us = WorkUs(*step.cost, work) * (1 + spread);

@@ -131,9 +131,10 @@ TEST(FitTest, FindsKnownCostsAgain) {
   ForEach(program, [&](uint32_t, uint32_t, const isa::Instruction& i) {
     const std::string name = ClassOf(i);
     const double want =
-        WorkUs(FindCost(truth.costs, name), WorkOf(i, 700, false));
-    EXPECT_NEAR(WorkUs(FindCost(fitted->costs, name), WorkOf(i, 700, false)),
-                want, 0.03 * want)
+        WorkUs(FindCost(truth.costs, name), WorkOf(i, {.position = 700}));
+    EXPECT_NEAR(
+        WorkUs(FindCost(fitted->costs, name), WorkOf(i, {.position = 700})),
+        want, 0.03 * want)
         << name;
   });
   OpCost attention = fitted->costs.at("attention.qk_norm_rope");

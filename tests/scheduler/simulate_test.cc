@@ -330,7 +330,7 @@ TEST(CostsTest, WorkOfAGemv) {
     op.rows = rows;
     op.k = k;
     op.w2 = w2;
-    const PerUnit<uint32_t> all = WorkOf(isa::Encode(op), 0, false);
+    const PerUnit<uint32_t> all = WorkOf(isa::Encode(op), {});
     // Stages; slabs and groups after the first.
     return std::vector<uint32_t>{all[0], all[1], all[2]};
   };
@@ -341,6 +341,21 @@ TEST(CostsTest, WorkOfAGemv) {
   EXPECT_THAT(work(17 * 8, 2048, isa::kNoBuffer), ElementsAre(34, 5, 2));
   // Two matrices: groups of 4.
   EXPECT_THAT(work(5 * 8, 2048, 0), ElementsAre(20, 3, 1));
+}
+
+TEST(CostsTest, WithoutPanelsAGemvIsItsBytes) {
+  isa::GemvOperands op;
+  op.rows = 5;
+  op.k = 1000;
+  op.w2 = isa::kNoBuffer;
+  const auto kilobytes = [&] {
+    const PerUnit<uint32_t> work = WorkOf(isa::Encode(op), {.panels = false});
+    EXPECT_EQ(work[static_cast<size_t>(Unit::kStages)], 0u);
+    return work[static_cast<size_t>(Unit::kKilobytes)];
+  };
+  EXPECT_EQ(kilobytes(), 10u);  // 10,000 bytes
+  op.w2 = 0;
+  EXPECT_EQ(kilobytes(), 20u);
 }
 
 TEST(CostsTest, FallBackFromClassToOpcodeToDefault) {
