@@ -46,7 +46,18 @@ void NormRotateAndAppend(const isa::AttentionOperands& op, OpContext& context,
 void ScorePositions(const isa::AttentionOperands& op, const SplitCache& cache,
                     const float* q, float* scores) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(op.head_dim));
-  for (uint64_t p = 0; p < cache.positions; ++p) {
+  uint64_t p = 0;
+  for (; p + kDotRows <= cache.positions; p += kDotRows) {
+    const uint16_t* k = cache.k + p * op.head_dim;
+    for (uint32_t head = 0; head < op.group; ++head) {
+      float dots[kDotRows];
+      DotRowsBf16(k, op.head_dim, q + uint64_t{head} * op.head_dim, op.head_dim,
+                  dots);
+      float* s = scores + head * cache.positions + p;
+      for (size_t r = 0; r < kDotRows; ++r) s[r] = dots[r] * scale;
+    }
+  }
+  for (; p < cache.positions; ++p) {
     const uint16_t* k = cache.k + p * op.head_dim;
     for (uint32_t head = 0; head < op.group; ++head) {
       scores[head * cache.positions + p] =
@@ -55,24 +66,37 @@ void ScorePositions(const isa::AttentionOperands& op, const SplitCache& cache,
   }
 }
 
+// sum += weights . v over `positions` rows of v, in their order.
+void AddWeighted(const uint16_t* v, const float* weights, uint64_t positions,
+                 uint32_t head_dim, float* sum) {
+  uint64_t p = 0;
+  for (; p + kDotRows <= positions; p += kDotRows) {
+    AddScaledRowsBf16(v + p * head_dim, head_dim, weights + p, head_dim, sum);
+  }
+  for (; p < positions; ++p) {
+    AddScaledBf16(v + p * head_dim, weights[p], head_dim, sum);
+  }
+}
+
 // part[head] = {acc[head_dim], m, l, 0, 0}. m is rounded before the
-// exponentials are taken, so that acc and l are relative to the m stored.
+// exponentials are taken, so that acc and l are relative to the m stored. The
+// exponentials take the scores' place.
 void WritePart(const isa::AttentionOperands& op, const SplitCache& cache,
-               const float* scores, float* part) {
+               float* scores, float* part) {
   const uint64_t row = uint64_t{op.head_dim} + 4;
   std::fill(part, part + op.group * row, 0.0f);
   for (uint32_t head = 0; head < op.group; ++head) {
-    const float* s = scores + head * cache.positions;
+    float* s = scores + head * cache.positions;
     float* triple = part + head * row;
     float m = -std::numeric_limits<float>::infinity();
     for (uint64_t p = 0; p < cache.positions; ++p) m = std::max(m, s[p]);
     m = isa::RoundToF24(m);
     float l = 0.0f;
     for (uint64_t p = 0; p < cache.positions; ++p) {
-      const float weight = std::exp(s[p] - m);
-      l += weight;
-      AddScaledBf16(cache.v + p * op.head_dim, weight, op.head_dim, triple);
+      s[p] = std::exp(s[p] - m);
+      l += s[p];
     }
+    AddWeighted(cache.v, s, cache.positions, op.head_dim, triple);
     std::transform(triple, triple + op.head_dim, triple, isa::RoundToF24);
     triple[op.head_dim] = m;
     triple[op.head_dim + 1] = isa::RoundToF24(l);

@@ -1,176 +1,72 @@
 #include "ops/dot.h"
 
+#include <atomic>
 #include <cmath>
+#include <string>
 
+#include "absl/strings/str_format.h"
 #include "isa/f24.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "ops/dot_kernels.h"
 
 namespace mkvm::ops {
 namespace {
 
-// Enough independent sums for two FMAs per cycle at a latency of four.
 constexpr size_t kLanes = 16;
 
-float SumLanes(const float* lanes) {
-  float sum[kLanes];
-  for (size_t i = 0; i < kLanes; ++i) sum[i] = lanes[i];
+float SumLanes(float* lanes) {
   for (size_t width = kLanes / 2; width > 0; width /= 2) {
-    for (size_t i = 0; i < width; ++i) sum[i] += sum[i + width];
+    for (size_t j = 0; j < width; ++j) lanes[j] += lanes[j + width];
   }
-  return sum[0];
+  return lanes[0];
 }
 
+// std::fma is one instruction where the compiler may assume one, and a call
+// elsewhere: slow, but the same bits.
 float DotPortable(const uint16_t* w, const float* x, size_t k) {
   float lanes[kLanes] = {};
-  size_t i = 0;
-  for (; i + kLanes <= k; i += kLanes) {
-    for (size_t j = 0; j < kLanes; ++j) {
-      lanes[j] += isa::FloatOfBf16Bits(w[i + j]) * x[i + j];
-    }
-  }
-  for (size_t j = 0; i + j < k; ++j) {
-    lanes[j] += isa::FloatOfBf16Bits(w[i + j]) * x[i + j];
+  for (size_t i = 0; i < k; ++i) {
+    float& lane = lanes[i % kLanes];
+    lane = std::fma(isa::FloatOfBf16Bits(w[i]), x[i], lane);
   }
   return SumLanes(lanes);
+}
+
+void DotRowsPortable(const uint16_t* w, size_t stride, const float* x, size_t k,
+                     float* sums) {
+  for (size_t r = 0; r < kDotRows; ++r) {
+    sums[r] = DotPortable(w + r * stride, x, k);
+  }
 }
 
 void AddScaledPortable(const uint16_t* w, float a, size_t k, float* y) {
-  for (size_t i = 0; i < k; ++i) y[i] += a * isa::FloatOfBf16Bits(w[i]);
-}
-
-#if defined(__x86_64__)
-
-// How far ahead of the loads the weights are requested. They are read once, in
-// long runs; the hardware prefetcher alone stops at page boundaries.
-constexpr size_t kPrefetchElements = 1024;
-
-__attribute__((target("avx2,fma"))) inline __m256 LoadBf16Avx2(
-    const uint16_t* w) {
-  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w));
-  return _mm256_castsi256_ps(
-      _mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
-}
-
-__attribute__((target("avx2,fma"))) float DotAvx2(const uint16_t* w,
-                                                  const float* x, size_t k) {
-  __m256 sum0 = _mm256_setzero_ps();
-  __m256 sum1 = _mm256_setzero_ps();
-  __m256 sum2 = _mm256_setzero_ps();
-  __m256 sum3 = _mm256_setzero_ps();
-  size_t i = 0;
-  for (; i + 32 <= k; i += 32) {
-    _mm_prefetch(reinterpret_cast<const char*>(w + i + kPrefetchElements),
-                 _MM_HINT_T0);
-    sum0 = _mm256_fmadd_ps(LoadBf16Avx2(w + i), _mm256_loadu_ps(x + i), sum0);
-    sum1 = _mm256_fmadd_ps(LoadBf16Avx2(w + i + 8), _mm256_loadu_ps(x + i + 8),
-                           sum1);
-    sum2 = _mm256_fmadd_ps(LoadBf16Avx2(w + i + 16),
-                           _mm256_loadu_ps(x + i + 16), sum2);
-    sum3 = _mm256_fmadd_ps(LoadBf16Avx2(w + i + 24),
-                           _mm256_loadu_ps(x + i + 24), sum3);
-  }
-  for (; i + 8 <= k; i += 8) {
-    sum0 = _mm256_fmadd_ps(LoadBf16Avx2(w + i), _mm256_loadu_ps(x + i), sum0);
-  }
-  float lanes[kLanes];
-  _mm256_storeu_ps(lanes, _mm256_add_ps(sum0, sum2));
-  _mm256_storeu_ps(lanes + 8, _mm256_add_ps(sum1, sum3));
-  for (size_t j = 0; i + j < k; ++j) {
-    lanes[j] += isa::FloatOfBf16Bits(w[i + j]) * x[i + j];
-  }
-  return SumLanes(lanes);
-}
-
-__attribute__((target("avx2,fma"))) void AddScaledAvx2(const uint16_t* w,
-                                                       float a, size_t k,
-                                                       float* y) {
-  const __m256 factor = _mm256_set1_ps(a);
-  size_t i = 0;
-  for (; i + 8 <= k; i += 8) {
-    _mm256_storeu_ps(y + i, _mm256_fmadd_ps(LoadBf16Avx2(w + i), factor,
-                                            _mm256_loadu_ps(y + i)));
-  }
-  for (; i < k; ++i) y[i] += a * isa::FloatOfBf16Bits(w[i]);
-}
-
-#define MKVM_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl")))
-
-// The unmasked intrinsics pass an undefined vector that GCC 12 warns about; a
-// full mask compiles to the same instructions.
-MKVM_AVX512 inline __m512 WidenBf16(__m256i bits) {
-  constexpr __mmask16 kAll = 0xffff;
-  return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(
-      kAll, _mm512_maskz_cvtepu16_epi32(kAll, bits), 16));
-}
-
-MKVM_AVX512 inline __m512 LoadBf16Avx512(const uint16_t* w) {
-  return WidenBf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
-}
-
-MKVM_AVX512 float DotAvx512(const uint16_t* w, const float* x, size_t k) {
-  __m512 sum0 = _mm512_setzero_ps();
-  __m512 sum1 = _mm512_setzero_ps();
-  __m512 sum2 = _mm512_setzero_ps();
-  __m512 sum3 = _mm512_setzero_ps();
-  size_t i = 0;
-  for (; i + 64 <= k; i += 64) {
-    const char* ahead =
-        reinterpret_cast<const char*>(w + i + kPrefetchElements);
-    _mm_prefetch(ahead, _MM_HINT_T0);
-    _mm_prefetch(ahead + 64, _MM_HINT_T0);
-    sum0 = _mm512_fmadd_ps(LoadBf16Avx512(w + i), _mm512_loadu_ps(x + i), sum0);
-    sum1 = _mm512_fmadd_ps(LoadBf16Avx512(w + i + 16),
-                           _mm512_loadu_ps(x + i + 16), sum1);
-    sum2 = _mm512_fmadd_ps(LoadBf16Avx512(w + i + 32),
-                           _mm512_loadu_ps(x + i + 32), sum2);
-    sum3 = _mm512_fmadd_ps(LoadBf16Avx512(w + i + 48),
-                           _mm512_loadu_ps(x + i + 48), sum3);
-  }
-  for (; i + 16 <= k; i += 16) {
-    sum0 = _mm512_fmadd_ps(LoadBf16Avx512(w + i), _mm512_loadu_ps(x + i), sum0);
-  }
-  if (i < k) {
-    const __mmask16 tail = static_cast<__mmask16>((1u << (k - i)) - 1);
-    sum1 = _mm512_fmadd_ps(WidenBf16(_mm256_maskz_loadu_epi16(tail, w + i)),
-                           _mm512_maskz_loadu_ps(tail, x + i), sum1);
-  }
-  float lanes[kLanes];
-  _mm512_storeu_ps(lanes, _mm512_add_ps(_mm512_add_ps(sum0, sum1),
-                                        _mm512_add_ps(sum2, sum3)));
-  return SumLanes(lanes);
-}
-
-MKVM_AVX512 void AddScaledAvx512(const uint16_t* w, float a, size_t k,
-                                 float* y) {
-  const __m512 factor = _mm512_set1_ps(a);
-  size_t i = 0;
-  for (; i + 16 <= k; i += 16) {
-    _mm512_storeu_ps(y + i, _mm512_fmadd_ps(LoadBf16Avx512(w + i), factor,
-                                            _mm512_loadu_ps(y + i)));
-  }
-  if (i < k) {
-    const __mmask16 tail = static_cast<__mmask16>((1u << (k - i)) - 1);
-    const __m512 weights = WidenBf16(_mm256_maskz_loadu_epi16(tail, w + i));
-    _mm512_mask_storeu_ps(
-        y + i, tail,
-        _mm512_fmadd_ps(weights, factor, _mm512_maskz_loadu_ps(tail, y + i)));
+  for (size_t i = 0; i < k; ++i) {
+    y[i] = std::fma(isa::FloatOfBf16Bits(w[i]), a, y[i]);
   }
 }
 
-#endif  // defined(__x86_64__)
-
-DotKernel BestDotKernel() {
-  DotKernel kernels[3];
-  SupportedDotKernels(kernels);
-  return kernels[0];
+void AddScaledRowsPortable(const uint16_t* w, size_t stride, const float* a,
+                           size_t k, float* y) {
+  for (size_t r = 0; r < kDotRows; ++r) {
+    AddScaledPortable(w + r * stride, a[r], k, y);
+  }
 }
 
-const DotKernel& Best() {
-  static const DotKernel kernel = BestDotKernel();
-  return kernel;
+// What this process has, and which of them it uses.
+struct Kernels {
+  Kernels() : count(SupportedDotKernels(all)), used(&all[0]) {}
+
+  DotKernel all[3];
+  size_t count;
+  std::atomic<const DotKernel*> used;
+};
+
+Kernels& TheKernels() {
+  static Kernels kernels;
+  return kernels;
+}
+
+const DotKernel& Used() {
+  return *TheKernels().used.load(std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -178,22 +74,43 @@ const DotKernel& Best() {
 size_t SupportedDotKernels(DotKernel* kernels) {
   size_t n = 0;
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+  const bool fma = __builtin_cpu_supports("fma");
+  if (fma && __builtin_cpu_supports("avx512f") &&
+      __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl")) {
-    kernels[n++] = {"AVX-512", DotAvx512, AddScaledAvx512};
+    kernels[n++] = kDotKernelAvx512;
   }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    kernels[n++] = {"AVX2", DotAvx2, AddScaledAvx2};
-  }
+  if (fma && __builtin_cpu_supports("avx2")) kernels[n++] = kDotKernelAvx2;
 #endif
-  kernels[n++] = {"portable", DotPortable, AddScaledPortable};
+  kernels[n++] = {"portable", DotPortable, DotRowsPortable, AddScaledPortable,
+                  AddScaledRowsPortable};
   return n;
 }
 
-const char* DotKernelName() { return Best().name; }
+absl::Status SelectDotKernel(absl::string_view name) {
+  Kernels& kernels = TheKernels();
+  std::string names;
+  for (size_t i = 0; i < kernels.count; ++i) {
+    const DotKernel& kernel = kernels.all[i];
+    if (name.empty() || name == kernel.name) {
+      kernels.used.store(&kernel, std::memory_order_relaxed);
+      return absl::OkStatus();
+    }
+    absl::StrAppendFormat(&names, "%s%s", i == 0 ? "" : ", ", kernel.name);
+  }
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "no kernels \"%s\" for this processor; it runs %s", name, names));
+}
+
+const char* DotKernelName() { return Used().name; }
 
 float DotBf16(const uint16_t* w, const float* x, size_t k) {
-  return Best().dot_bf16(w, x, k);
+  return Used().dot(w, x, k);
+}
+
+void DotRowsBf16(const uint16_t* w, size_t stride, const float* x, size_t k,
+                 float* sums) {
+  Used().dot_rows(w, stride, x, k, sums);
 }
 
 float InverseRms(const float* x, size_t k, float eps) {
@@ -207,7 +124,12 @@ float InverseRms(const float* x, size_t k, float eps) {
 }
 
 void AddScaledBf16(const uint16_t* w, float a, size_t k, float* y) {
-  Best().add_scaled_bf16(w, a, k, y);
+  Used().add_scaled(w, a, k, y);
+}
+
+void AddScaledRowsBf16(const uint16_t* w, size_t stride, const float* a,
+                       size_t k, float* y) {
+  Used().add_scaled_rows(w, stride, a, k, y);
 }
 
 }  // namespace mkvm::ops

@@ -43,9 +43,10 @@ absl::Status RunGemv(const isa::GemvOperands& op, OpContext& context) {
 
   float best_score = 0.0f;
   uint32_t best_row = isa::kNoBuffer;
-  for (uint32_t row = op.row_begin; row < op.row_begin + op.rows; ++row) {
-    const uint64_t offset = uint64_t{row} * op.k;
-    float t = DotBf16(w + offset, input.values, op.k) * input.scale;
+  // The epilogue of one row, from its products with w and w2, in any order of
+  // rows: ranks are a total order.
+  const auto finish = [&](uint32_t row, float dot, float dot2) {
+    float t = dot * input.scale;
     switch (op.epilogue) {
       case isa::Epilogue::kStore:
         break;
@@ -53,10 +54,10 @@ absl::Status RunGemv(const isa::GemvOperands& op, OpContext& context) {
         t += r[row];
         break;
       case isa::Epilogue::kSiluMul:
-        t = Silu(t) * (DotBf16(w2 + offset, input.values, op.k) * input.scale);
+        t = Silu(t) * (dot2 * input.scale);
         break;
       case isa::Epilogue::kArgmax:
-        if (row == op.row_begin ||
+        if (best_row == isa::kNoBuffer ||
             isa::RanksBefore(t, row, best_score, best_row)) {
           best_score = t;
           best_row = row;
@@ -64,6 +65,28 @@ absl::Status RunGemv(const isa::GemvOperands& op, OpContext& context) {
         break;
     }
     if (y != nullptr) y[row] = y_is_f24 ? isa::RoundToF24(t) : t;
+  };
+
+  // Rows a quarter of the range apart go together: kDotRows streams through
+  // memory, each of which is contiguous. Neighbouring rows would be one stream.
+  const uint32_t quarter = op.rows / kDotRows;
+  const size_t stride = size_t{quarter} * op.k;
+  const bool two = op.epilogue == isa::Epilogue::kSiluMul;
+  for (uint32_t i = 0; i < quarter; ++i) {
+    const uint32_t first = op.row_begin + i;
+    const size_t offset = size_t{first} * op.k;
+    float dots[kDotRows], dots2[kDotRows] = {};
+    DotRowsBf16(w + offset, stride, input.values, op.k, dots);
+    if (two) DotRowsBf16(w2 + offset, stride, input.values, op.k, dots2);
+    for (uint32_t j = 0; j < kDotRows; ++j) {
+      finish(first + j * quarter, dots[j], dots2[j]);
+    }
+  }
+  for (uint32_t i = quarter * kDotRows; i < op.rows; ++i) {
+    const uint32_t row = op.row_begin + i;
+    const size_t offset = size_t{row} * op.k;
+    finish(row, DotBf16(w + offset, input.values, op.k),
+           two ? DotBf16(w2 + offset, input.values, op.k) : 0.0f);
   }
   if (op.epilogue == isa::Epilogue::kArgmax) {
     context.ranked(op.best)[op.slot] = isa::PackRanked(best_score, best_row, 0);

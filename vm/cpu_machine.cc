@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <string>
 #include <thread>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "isa/check_program.h"
+#include "ops/dot.h"
 #include "vm/cpu_checker.h"
 #include "vm/cpu_trace.h"
 #include "vm/host_memory.h"
@@ -17,18 +19,6 @@
 
 namespace mkvm::vm {
 namespace {
-
-absl::string_view VectorUnit() {
-#if defined(__x86_64__) || defined(__i386__)
-  if (__builtin_cpu_supports("avx512f")) return "AVX-512";
-  if (__builtin_cpu_supports("avx2")) return "AVX2";
-  return "SSE";
-#elif defined(__aarch64__)
-  return "NEON";
-#else
-  return "scalar";
-#endif
-}
 
 class CpuMachine : public Machine {
  public:
@@ -97,7 +87,7 @@ class CpuMachine : public Machine {
       return absl::StrCat("CPU (checking, seed ", options_.seed, ")");
     }
     return absl::StrFormat("CPU (%d thread%s, %s)", threads_,
-                           threads_ == 1 ? "" : "s", VectorUnit());
+                           threads_ == 1 ? "" : "s", ops::DotKernelName());
   }
 
  private:
@@ -113,6 +103,14 @@ absl::StatusOr<std::unique_ptr<Machine>> CreateCpuMachine(
     isa::Program program, const CpuMachineOptions& options) {
   absl::Status status = isa::CheckRunnable(program);
   if (!status.ok()) return status;
+  // To measure one binary's kernels, or to compare them.
+  if (const char* name = std::getenv("MKVM_CPU_KERNEL"); name != nullptr) {
+    status = ops::SelectDotKernel(name);
+    if (!status.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("MKVM_CPU_KERNEL: ", status.message()));
+    }
+  }
   auto machine = std::make_unique<CpuMachine>(std::move(program), options);
   status = machine->Allocate();
   if (!status.ok()) return status;

@@ -26,7 +26,9 @@ struct CpuMachineOptions {
 };
 
 // The program must be valid in its fields and bounds (isa/verifier.h).
-// ResourceExhausted when the buffers don't fit memory.
+// ResourceExhausted when the buffers don't fit memory. The environment variable
+// MKVM_CPU_KERNEL, if set, names the process's kernels (ops/dot.h):
+// InvalidArgument when this processor has none of that name.
 absl::StatusOr<std::unique_ptr<Machine>> CreateCpuMachine(
     isa::Program program, const CpuMachineOptions& options = {});
 

@@ -17,17 +17,28 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Independent sums, so that loads and not additions are what it waits for.
+// Adds up `count` words, in several streams: from one place at a time a core
+// gets two thirds of what memory gives it from four. A line of each stream in
+// turn, requested a page ahead (the hardware's own prefetching ends with the
+// page).
 uint64_t Sum(const uint64_t* data, uint64_t count) {
-  constexpr uint64_t kLanes = 32;
-  uint64_t sums[kLanes] = {};
-  uint64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (uint64_t j = 0; j < kLanes; ++j) sums[j] += data[i + j];
+  constexpr uint64_t kStreams = 4;
+  constexpr uint64_t kLineWords = 8;
+  constexpr uint64_t kAheadWords = 512;
+  const uint64_t part = count / kStreams / kLineWords * kLineWords;
+  uint64_t sums[kStreams][kLineWords] = {};
+  for (uint64_t i = 0; i < part; i += kLineWords) {
+    for (uint64_t s = 0; s < kStreams; ++s) {
+      const uint64_t* line = data + s * part + i;
+      __builtin_prefetch(line + kAheadWords);
+      for (uint64_t j = 0; j < kLineWords; ++j) sums[s][j] += line[j];
+    }
   }
-  for (; i < count; ++i) sums[0] += data[i];
   uint64_t sum = 0;
-  for (const uint64_t s : sums) sum += s;
+  for (uint64_t i = kStreams * part; i < count; ++i) sum += data[i];
+  for (const auto& stream : sums) {
+    for (const uint64_t lane : stream) sum += lane;
+  }
   return sum;
 }
 

@@ -4,6 +4,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "ops/dot.h"
 #include "tests/ops/op_test_util.h"
 
 namespace mkvm::ops {
@@ -341,6 +342,23 @@ TEST(AttentionTest, WeighsTwoPositionsByHand) {
   EXPECT_EQ(triple[2], 0.0f);
   EXPECT_NEAR(triple[8], 3.0f, 1e-4);
   EXPECT_NEAR(triple[9], 1.0f + small, 1e-4);
+}
+
+TEST(AttentionTest, EveryKernelGivesTheSameBits) {
+  DotKernel kernels[3];
+  const size_t n = SupportedDotKernels(kernels);
+  ForEachPosition([&](const Geometry& g, int64_t position) {
+    const Attention attention = MakeAttention(g, g.kv_heads - 1, 0, position);
+    std::vector<std::string> parts;
+    for (size_t i = 0; i < n; ++i) {
+      ASSERT_TRUE(SelectDotKernel(kernels[i].name).ok());
+      Attention run = attention;
+      ASSERT_TRUE(run.program.RunReference(position).ok());
+      parts.push_back(run.program.bytes(run.op.part));
+    }
+    EXPECT_THAT(parts, testing::Each(parts[0]));
+  });
+  ASSERT_TRUE(SelectDotKernel("").ok());
 }
 
 TEST(AttentionTest, MatchesTheOracleInEverySplit) {

@@ -1,15 +1,25 @@
 #include "ops/dot.h"
 
+#include <bit>
 #include <cmath>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "isa/f24.h"
 
 namespace mkvm::ops {
 namespace {
+
+uint32_t BitsOf(float value) { return std::bit_cast<uint32_t>(value); }
+std::vector<uint32_t> BitsOf(const std::vector<float>& values) {
+  std::vector<uint32_t> bits;
+  for (const float value : values) bits.push_back(BitsOf(value));
+  return bits;
+}
 
 struct Vectors {
   std::vector<uint16_t> w;
@@ -60,7 +70,7 @@ TEST(DotTest, EveryKernelMatchesDoublePrecision) {
       magnitude += std::abs(product);
     }
     const float got =
-        kernel.dot_bf16(v.w.data() + offset, v.x.data() + offset, k - offset);
+        kernel.dot(v.w.data() + offset, v.x.data() + offset, k - offset);
     EXPECT_NEAR(got, sum, magnitude * 0x1p-20);
   });
 }
@@ -69,7 +79,7 @@ TEST(DotTest, EveryKernelAddsScaledVectors) {
   ForEachCase([](const DotKernel& kernel, size_t k, size_t offset) {
     const Vectors v = MakeVectors(k);
     std::vector<float> y = v.x;
-    kernel.add_scaled_bf16(v.w.data() + offset, 0.75f, k - offset, y.data());
+    kernel.add_scaled(v.w.data() + offset, 0.75f, k - offset, y.data());
     for (size_t i = 0; i < k; ++i) {
       const double added =
           i + offset < k ? 0.75 * isa::FloatOfBf16Bits(v.w[i + offset]) : 0.0;
@@ -83,19 +93,84 @@ TEST(DotTest, SumsTheSameWayEveryTime) {
     const Vectors v = MakeVectors(k);
     const Vectors copy = v;
     EXPECT_EQ(
-        kernel.dot_bf16(v.w.data() + offset, v.x.data() + offset, k - offset),
-        kernel.dot_bf16(copy.w.data() + offset, copy.x.data() + offset,
-                        k - offset));
+        kernel.dot(v.w.data() + offset, v.x.data() + offset, k - offset),
+        kernel.dot(copy.w.data() + offset, copy.x.data() + offset, k - offset));
   });
 }
 
-TEST(DotTest, UsesTheBestKernel) {
+// The last in the list is the portable one, which has the order of summation
+// written down.
+TEST(DotTest, EveryKernelGivesTheSameBits) {
   DotKernel kernels[3];
-  SupportedDotKernels(kernels);
+  const DotKernel& portable = kernels[SupportedDotKernels(kernels) - 1];
+  ForEachCase([&](const DotKernel& kernel, size_t k, size_t offset) {
+    const Vectors v = MakeVectors(k);
+    const uint16_t* w = v.w.data() + offset;
+    const float* x = v.x.data() + offset;
+    EXPECT_EQ(BitsOf(kernel.dot(w, x, k - offset)),
+              BitsOf(portable.dot(w, x, k - offset)));
+    std::vector<float> y = v.x, y_portable = v.x;
+    kernel.add_scaled(w, 1.0f / 3.0f, k - offset, y.data());
+    portable.add_scaled(w, 1.0f / 3.0f, k - offset, y_portable.data());
+    EXPECT_EQ(BitsOf(y), BitsOf(y_portable));
+  });
+}
+
+TEST(DotTest, RowsTogetherGiveTheBitsOfRowsAlone) {
+  ForEachCase([](const DotKernel& kernel, size_t k, size_t offset) {
+    const Vectors x = MakeVectors(k);
+    const size_t count = k - offset;
+    for (const size_t gap : {0, 1, 5}) {
+      const size_t stride = count + gap;
+      const std::vector<uint16_t> w = MakeVectors(kDotRows * stride + offset).w;
+      float sums[kDotRows];
+      kernel.dot_rows(w.data() + offset, stride, x.x.data() + offset, count,
+                      sums);
+      const float factors[kDotRows] = {0.1f, -0.7f, 3.3f, 1e-3f};
+      std::vector<float> y = x.x, y_alone = x.x;
+      kernel.add_scaled_rows(w.data() + offset, stride, factors, count,
+                             y.data());
+      for (size_t r = 0; r < kDotRows; ++r) {
+        const uint16_t* row = w.data() + offset + r * stride;
+        EXPECT_EQ(BitsOf(sums[r]),
+                  BitsOf(kernel.dot(row, x.x.data() + offset, count)));
+        kernel.add_scaled(row, factors[r], count, y_alone.data());
+      }
+      EXPECT_EQ(BitsOf(y), BitsOf(y_alone));
+    }
+  });
+}
+
+// What lies past a row must not get into its sum, not even times zero.
+TEST(DotTest, ReadsNoFurtherThanTheRow) {
+  ForEachCase([](const DotKernel& kernel, size_t k, size_t offset) {
+    Vectors v = MakeVectors(k);
+    const float want =
+        kernel.dot(v.w.data() + offset, v.x.data() + offset, k - offset);
+    v.w.resize(k + 64, 0x7fc0);  // NaN
+    v.x.resize(k + 64, std::numeric_limits<float>::quiet_NaN());
+    EXPECT_EQ(BitsOf(want),
+              BitsOf(kernel.dot(v.w.data() + offset, v.x.data() + offset,
+                                k - offset)));
+  });
+}
+
+TEST(DotTest, UsesTheBestKernelUnlessToldOtherwise) {
+  DotKernel kernels[3];
+  const size_t n = SupportedDotKernels(kernels);
   EXPECT_EQ(std::string(DotKernelName()), kernels[0].name);
-  const Vectors v = MakeVectors(1025);
-  EXPECT_EQ(DotBf16(v.w.data(), v.x.data(), 1025),
-            kernels[0].dot_bf16(v.w.data(), v.x.data(), 1025));
+  for (size_t i = 0; i < n; ++i) {
+    ASSERT_TRUE(SelectDotKernel(kernels[i].name).ok());
+    EXPECT_EQ(std::string(DotKernelName()), kernels[i].name);
+  }
+  const absl::Status status = SelectDotKernel("AVX-1024");
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()),
+              testing::AllOf(testing::HasSubstr("AVX-1024"),
+                             testing::HasSubstr("portable")));
+  EXPECT_EQ(std::string(DotKernelName()), "portable");  // as before
+  ASSERT_TRUE(SelectDotKernel("").ok());
+  EXPECT_EQ(std::string(DotKernelName()), kernels[0].name);
 }
 
 TEST(DotTest, InverseRmsMatchesDoublePrecision) {

@@ -3,6 +3,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "ops/dot.h"
 #include "tests/ops/op_test_util.h"
 
 namespace mkvm::ops {
@@ -388,6 +389,30 @@ TEST(GemvTest, TilesDoNotChangeBits) {
   ASSERT_TRUE(whole.program.RunReference().ok());
   ASSERT_TRUE(tiled.program.RunReference().ok());
   EXPECT_EQ(tiled.y(), whole.y());
+}
+
+// Rows go through the kernels in fours, from four places; 5, 17 and 300 rows
+// leave some over.
+TEST(GemvTest, EveryKernelGivesTheSameBits) {
+  DotKernel kernels[3];
+  const size_t n = SupportedDotKernels(kernels);
+  ForEachShapeAndForm(
+      [&](const Shape& shape, Prologue prologue, Epilogue epilogue) {
+        const Gemv gemv = MakeGemv(shape, prologue, epilogue, DType::kF32);
+        std::vector<std::string> results, ranks;
+        for (size_t i = 0; i < n; ++i) {
+          ASSERT_TRUE(SelectDotKernel(kernels[i].name).ok());
+          Gemv run = gemv;
+          ASSERT_TRUE(run.program.RunReference().ok());
+          results.push_back(run.program.bytes(run.op.y));
+          if (epilogue == Epilogue::kArgmax) {
+            ranks.push_back(run.program.bytes(run.op.best));
+          }
+        }
+        EXPECT_THAT(results, testing::Each(results[0]));
+        if (!ranks.empty()) EXPECT_THAT(ranks, testing::Each(ranks[0]));
+      });
+  ASSERT_TRUE(SelectDotKernel("").ok());
 }
 
 // ---- fused forms equal their unfused forms

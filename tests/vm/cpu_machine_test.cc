@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <limits>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -345,6 +347,23 @@ TEST(CpuMachine, DescribesItself) {
   EXPECT_EQ(
       MakeMachine(program, {.check_races = true, .seed = 3})->description(),
       "CPU (checking, seed 3)");
+}
+
+// The plain kernels are everywhere.
+TEST(CpuMachine, TakesItsKernelsFromTheEnvironment) {
+  const isa::Program program = CountingProgram(4);
+  ASSERT_EQ(setenv("MKVM_CPU_KERNEL", "portable", 1), 0);
+  EXPECT_EQ(MakeMachine(program, {.threads = 2})->description(),
+            "CPU (2 threads, portable)");
+  ASSERT_EQ(setenv("MKVM_CPU_KERNEL", "MMX", 1), 0);
+  const absl::Status status = CreateCpuMachine(program).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(
+      std::string(status.message()),
+      MatchesRegex("MKVM_CPU_KERNEL: no kernels \"MMX\".*runs .*portable"));
+  ASSERT_EQ(setenv("MKVM_CPU_KERNEL", "", 1), 0);
+  EXPECT_NE(MakeMachine(program, {.threads = 2}), nullptr);
+  ASSERT_EQ(unsetenv("MKVM_CPU_KERNEL"), 0);
 }
 
 }  // namespace
