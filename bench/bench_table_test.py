@@ -80,6 +80,11 @@ class BenchTableTest(unittest.TestCase):
         self.assertEqual(self.run_script()[0], 0)
         self.assertIn("| 32 | 20.50 |", self.page.read_text())
 
+    def test_notes_stand_with_the_source(self):
+        self.write("a.json", result([row()], notes="at 300 W"))
+        self.assertEqual(self.run_script()[0], 0)
+        self.assertIn("4,585.0 after; at 300 W\n", self.page.read_text())
+
     def test_refused_and_unchecked_rows_are_no_results(self):
         self.write("a.json", result([row(refused="token 3 differs")]))
         code, error = self.run_script()
