@@ -24,10 +24,14 @@ float SumLanes(float* lanes) {
 // elsewhere: slow, but the same bits.
 float DotPortable(const uint16_t* w, const float* x, size_t k) {
   float lanes[kLanes] = {};
-  for (size_t i = 0; i < k; ++i) {
-    float& lane = lanes[i % kLanes];
-    lane = std::fma(isa::FloatOfBf16Bits(w[i]), x[i], lane);
+  size_t i = 0;
+  const auto accumulate = [&](size_t j) {
+    lanes[j] = std::fma(isa::FloatOfBf16Bits(w[i + j]), x[i + j], lanes[j]);
+  };
+  for (; i + kLanes <= k; i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) accumulate(j);
   }
+  for (size_t j = 0; i + j < k; ++j) accumulate(j);
   return SumLanes(lanes);
 }
 

@@ -56,6 +56,7 @@ absl::StatusOr<double> ProbeCpuStream(int threads, uint64_t bytes,
   std::atomic<uint64_t> total{0};  // keeps the sums from being left out
   std::barrier sync(threads + 1);
   std::vector<std::thread> pool;
+  pool.reserve(threads);
   for (int t = 0; t < threads; ++t) {
     pool.emplace_back([&, t] {
       const uint64_t begin = words * t / threads;

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <string>
@@ -16,8 +17,8 @@ namespace {
 
 uint32_t BitsOf(float value) { return std::bit_cast<uint32_t>(value); }
 std::vector<uint32_t> BitsOf(const std::vector<float>& values) {
-  std::vector<uint32_t> bits;
-  for (const float value : values) bits.push_back(BitsOf(value));
+  std::vector<uint32_t> bits(values.size());
+  std::memcpy(bits.data(), values.data(), values.size() * sizeof(float));
   return bits;
 }
 
