@@ -231,9 +231,8 @@ void AppendBrokenRequirements(const Program& program,
 std::string LabelAndOpcode(const Program& program, uint32_t worker, uint32_t pc,
                            uint32_t opcode) {
   const OpcodeInfo* info = FindOpcode(static_cast<uint16_t>(opcode));
-  const std::string name = info != nullptr
-                               ? std::string(info->name)
-                               : absl::StrFormat("opcode %#x", opcode);
+  std::string name = info != nullptr ? std::string(info->name)
+                                     : absl::StrFormat("opcode %#x", opcode);
   // Faults may come from a device gone wrong: check every index.
   if (worker < program.labels.size() && pc < program.labels[worker].size() &&
       !program.labels[worker][pc].empty()) {
