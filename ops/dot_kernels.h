@@ -10,7 +10,7 @@ namespace mkvm::ops {
 
 // How far ahead of the loads weights are requested: the hardware prefetcher
 // starts anew in every page, and a request this far ahead (4 KB) carries it
-// over. 1,024 elements do as well, 4,096 are a sixth slower.
+// over. 4,096 elements were 6 to 20 % slower.
 inline constexpr size_t kPrefetchElements = 2048;
 
 // Call these only on a processor that has the instructions.
