@@ -38,11 +38,6 @@ uint64_t BytesOf(const isa::Buffer& buffer) {
   return bytes;
 }
 
-uint64_t PhysicalMemoryBytes() {
-  return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
-         static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
-}
-
 absl::Status TooLarge(absl::string_view what, uint64_t bytes) {
   return absl::ResourceExhaustedError(absl::StrFormat(
       "%s needs %.2f GB, this machine has %.2f GB; mend: a smaller "
@@ -60,6 +55,11 @@ bool MayAlias(const isa::Buffer& buffer, const HostTensor& tensor) {
 }
 
 }  // namespace
+
+uint64_t PhysicalMemoryBytes() {
+  return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+         static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
+}
 
 HostMemory::HostMemory(const isa::Program& program, bool alias_weights)
     : program_(&program),

@@ -16,6 +16,9 @@
 
 namespace mkvm::vm {
 
+// Of this machine, used or not.
+uint64_t PhysicalMemoryBytes();
+
 // Buffers start on a cache line of their own, except aliased weights, which
 // lie where their owner put them. Memory is committed as it is touched.
 class HostMemory {

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
+#include "vm/host_memory.h"
 #include "vm/stream_probe.h"
 
 namespace mkvm::vm {
@@ -47,7 +48,10 @@ uint64_t Sum(const uint64_t* data, uint64_t count) {
 absl::StatusOr<double> ProbeCpuStream(int threads, uint64_t bytes,
                                       int repeats) {
   const uint64_t words = std::max<uint64_t>(bytes / sizeof(uint64_t), threads);
-  const std::unique_ptr<uint64_t[]> data(new (std::nothrow) uint64_t[words]);
+  std::unique_ptr<uint64_t[]> data;
+  if (bytes <= PhysicalMemoryBytes()) {
+    data.reset(new (std::nothrow) uint64_t[words]);
+  }
   if (data == nullptr) {
     return absl::ResourceExhaustedError(
         absl::StrFormat("no memory for a stream of %d bytes", bytes));
