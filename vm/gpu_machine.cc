@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstring>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -15,6 +14,7 @@
 #include "vm/bind.h"
 #include "vm/cuda_memory.h"
 #include "vm/fault_status.h"
+#include "vm/gpu_launcher.h"
 #include "vm/gpu_memory.h"
 #include "vm/gpu_trace.h"
 #include "vm/launch.h"
@@ -29,8 +29,11 @@ constexpr int kMinMajor = 8;
 
 class GpuMachine : public Machine {
  public:
-  GpuMachine(isa::Program program, GpuInfo info, int device)
-      : program_(std::move(program)), info_(std::move(info)), device_(device) {}
+  GpuMachine(isa::Program program, GpuInfo info,
+             const GpuMachineOptions& options)
+      : program_(std::move(program)),
+        info_(std::move(info)),
+        options_(options) {}
   ~GpuMachine() override {
     if (stream_ != nullptr) cudaStreamDestroy(stream_);
   }
@@ -54,7 +57,6 @@ class GpuMachine : public Machine {
   absl::Status GrowRing(uint64_t passes);
   absl::Status Clear(uint64_t passes);
   LaunchArguments Arguments(const RunOptions& options) const;
-  absl::Status Launch(const LaunchArguments& arguments, bool traced);
   // The fault in terms of a counter: a tagged wait's counter is ticked too.
   Fault RefineFault() const;
   // Delivers the ring's words from `next` on that are there; stops after the
@@ -63,10 +65,11 @@ class GpuMachine : public Machine {
 
   isa::Program program_;
   const GpuInfo info_;
-  const int device_;
+  const GpuMachineOptions options_;
   uint32_t num_stages_ = 0;
   cudaStream_t stream_ = nullptr;
   GpuMemory memory_;
+  GpuLauncher launcher_;
   std::vector<bool> bound_;
   DevicePointer<isa::Instruction> code_;
   DevicePointer<uint32_t> queue_begin_;
@@ -179,6 +182,10 @@ absl::Status GpuMachine::Init() {
       AllocatePinned<uint64_t>(1, "pass count");
   if (!passes.ok()) return passes.status();
   passes_ = *std::move(passes);
+  absl::StatusOr<GpuLauncher> launcher =
+      GpuLauncher::Create(program_, options_.ablations);
+  if (!launcher.ok()) return launcher.status();
+  launcher_ = *std::move(launcher);
   return UploadCode();
 }
 
@@ -282,20 +289,13 @@ LaunchArguments GpuMachine::Arguments(const RunOptions& options) const {
   };
 }
 
-absl::Status GpuMachine::Launch(const LaunchArguments& arguments, bool traced) {
-  const ProfilerRange range("launch");
-  return CudaStatus((traced ? LaunchTracedInterpreter : LaunchInterpreter)(
-                        arguments, program_.num_workers(), stream_),
-                    "launching the interpreter");
-}
-
 absl::StatusOr<RunResult> GpuMachine::Run(const RunOptions& options) {
   absl::Status status = CheckRunOptions(options);
   if (status.ok()) status = CheckAllBound(program_, bound_);
   if (!status.ok()) return status;
   if (options.max_passes == 0) return RunResult{};
   const auto passes = static_cast<uint64_t>(options.max_passes);
-  status = CudaStatus(cudaSetDevice(device_), "selecting the GPU");
+  status = CudaStatus(cudaSetDevice(options_.device), "selecting the GPU");
   if (status.ok()) status = GrowRing(passes);
   if (status.ok()) status = Clear(passes);
   if (!status.ok()) return status;
@@ -308,19 +308,14 @@ absl::StatusOr<RunResult> GpuMachine::Run(const RunOptions& options) {
     trace = *std::move(created);
     arguments.trace = trace->arguments();
   }
+  status = launcher_.Prepare(arguments, trace.has_value(), stream_);
+  if (!status.ok()) return status;
   status = CudaStatus(cudaStreamSynchronize(stream_), "before the launch");
   if (!status.ok()) return status;
   const ProfilerRange range("decode");
   const auto begin = std::chrono::steady_clock::now();
-  status = Launch(arguments, trace.has_value());
-  if (!status.ok()) return status;
   uint64_t next = 0;
-  cudaError_t error;
-  while ((error = cudaStreamQuery(stream_)) == cudaErrorNotReady) {
-    Deliver(options, next);
-    std::this_thread::sleep_for(std::chrono::microseconds(20));
-  }
-  status = CudaStatus(error, "running the program");
+  status = launcher_.Run(stream_, [&] { Deliver(options, next); });
   if (!status.ok()) return status;
   const std::chrono::duration<double> elapsed =
       std::chrono::steady_clock::now() - begin;
@@ -387,7 +382,7 @@ absl::StatusOr<std::unique_ptr<Machine>> CreateGpuMachine(
       CudaStatus(cudaSetDevice(options.device), "selecting the GPU");
   if (!status.ok()) return status;
   auto machine = std::make_unique<GpuMachine>(std::move(program),
-                                              *std::move(info), options.device);
+                                              *std::move(info), options);
   status = machine->Init();
   if (!status.ok()) return status;
   return machine;

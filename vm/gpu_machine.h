@@ -3,7 +3,9 @@
 #ifndef MKVM_VM_GPU_MACHINE_H_
 #define MKVM_VM_GPU_MACHINE_H_
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -11,8 +13,27 @@
 
 namespace mkvm::vm {
 
+// Design choices that can be switched off, to measure what each is worth
+// (docs/benchmarking.md). Tokens are the same with any of them.
+struct GpuAblations {
+  // An instruction's weights are requested once the one before it is done,
+  // rather than as early as stages are free.
+  bool no_prefetch = false;
+  // Instructions that are fetched before the oldest of them is done, 1 to the
+  // number of slots (8); 1: each is fetched when the one before is done.
+  // Weights are requested for fetched instructions only. Set to the number of
+  // slots, it is the default's work by the kernel of the ablations.
+  std::optional<uint32_t> fetch_depth;
+  // At most one of these, instead of one launch for all passes: one launch per
+  // pass; one CUDA graph per pass, with a launch for each of its levels
+  // (vm/levels.h).
+  bool launch_per_pass = false;
+  bool launch_per_op = false;
+};
+
 struct GpuMachineOptions {
   int device = 0;
+  GpuAblations ablations;
 };
 
 struct GpuInfo {
@@ -30,7 +51,8 @@ struct GpuInfo {
 absl::StatusOr<GpuInfo> QueryGpu(int device);
 
 // FailedPrecondition when the program has more workers than the GPU can hold
-// at once; ResourceExhausted when the buffers don't fit its memory.
+// at once; ResourceExhausted when the buffers don't fit its memory;
+// InvalidArgument when the ablations can't be.
 absl::StatusOr<std::unique_ptr<Machine>> CreateGpuMachine(
     isa::Program program, const GpuMachineOptions& options = {});
 

@@ -16,7 +16,15 @@
 #include "vm/interpreter_trace.cuh"
 #include "vm/launch.h"
 
+// One of the variants has design choices that can be switched off
+// (vm/interpreter_ablated.cu), so that the others pay nothing for that.
+#ifndef MKVM_ABLATED
+#define MKVM_ABLATED 0
+#endif
+
 namespace mkvm::vm {
+
+inline constexpr bool kAblated = MKVM_ABLATED != 0;
 
 inline constexpr uint32_t kLoadWarp = ops::kComputeWarps;
 inline constexpr uint32_t kFetchWarp = ops::kComputeWarps + 1;
@@ -29,6 +37,7 @@ struct Cursor {
   uint32_t pass = 0;
   uint32_t slot = 0;
   uint32_t slot_parity = 0;
+  uint32_t end_pass = 0;  // ablated kernel
 
   __device__ void Next() {
     if (++slot == ops::kInstructionSlots) {
@@ -41,6 +50,12 @@ struct Cursor {
     }
   }
 };
+
+__device__ inline uint32_t EndPass(const LaunchArguments& arguments,
+                                   [[maybe_unused]] const Cursor& cursor) {
+  if constexpr (kAblated) return cursor.end_pass;
+  return arguments.max_passes;
+}
 
 __device__ inline bool ShouldLeave(ops::SharedMemory* shared) {
   return ptx::BarrierTestWait(&shared->leave, 0);
@@ -81,6 +96,22 @@ __device__ inline bool WaitPhase(uint64_t* barrier, uint32_t parity,
     if (ShouldLeave(shared)) return false;
   }
   return true;
+}
+
+// Ablated kernel: waits until the instruction `back` before this one is done,
+// 1 <= back <= kInstructionSlots. False when the compute warps have left.
+__device__ inline bool WaitForInstructionBefore(const Cursor& cursor,
+                                                uint32_t back,
+                                                ops::SharedMemory* shared) {
+  const bool same_round = cursor.slot >= back;
+  const uint32_t slot = same_round
+                            ? cursor.slot - back
+                            : cursor.slot + ops::kInstructionSlots - back;
+  // What comes before the launch's first instruction counts as done: it is of
+  // the round before the first.
+  return WaitPhase(&shared->slot_empty[slot],
+                   same_round ? cursor.slot_parity : cursor.slot_parity ^ 1,
+                   shared);
 }
 
 // ---- fetch -----------------------------------------------------------------
@@ -137,9 +168,9 @@ __device__ inline void FetchLoop(const LaunchArguments& arguments,
       reinterpret_cast<const uint32_t*>(arguments.code + cursor.begin) +
       context.lane();
   // One instruction ahead of the slots, since its words take a round trip.
-  uint32_t word = ptx::LoadConstant(code);
+  uint32_t word = ptx::LoadConstant(code + cursor.pc * 32);
   FetchTracer tracer(arguments.trace, shared);
-  while (cursor.pass < arguments.max_passes) {
+  while (cursor.pass < EndPass(arguments, cursor)) {
     const uint32_t next_pc = cursor.pc + 1 == cursor.length ? 0 : cursor.pc + 1;
     const uint32_t next_word = ptx::LoadConstant(code + next_pc * 32);
     // The slot's previous instruction is done (first round: at once).
@@ -149,6 +180,12 @@ __device__ inline void FetchLoop(const LaunchArguments& arguments,
       while (!ptx::BarrierIsComplete(empty, cursor.slot_parity ^ 1) &&
              !ShouldLeave(shared)) {
         tracer.Tick();
+      }
+    }
+    if constexpr (kAblated) {
+      if (!WaitForInstructionBefore(cursor, arguments.ablation.fetch_depth,
+                                    shared)) {
+        break;
       }
     }
     if (!WaitPhase(empty, cursor.slot_parity ^ 1, shared)) break;
@@ -201,10 +238,16 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
     }
     return true;
   };
-  while (running && cursor.pass < arguments.max_passes) {
+  while (running && cursor.pass < EndPass(arguments, cursor)) {
     if (!WaitPhase(&shared->slot_full[cursor.slot], cursor.slot_parity,
                    shared)) {
       break;
+    }
+    if constexpr (kAblated) {
+      if (arguments.ablation.no_prefetch &&
+          !WaitForInstructionBefore(cursor, 1, shared)) {
+        break;
+      }
     }
     const ops::InstructionSlot& slot = shared->slots[cursor.slot];
     if (slot.instruction.opcode == static_cast<uint16_t>(isa::Opcode::kGemv)) {
@@ -355,9 +398,13 @@ __device__ inline void ComputeLoop(const LaunchArguments& arguments,
       }
     }
     // `stop` is written by halts only; the next one is many barriers away.
-    const bool last =
+    bool last =
         halts && (*static_cast<const volatile uint32_t*>(&shared->stop) != 0 ||
-                  cursor.pass + 1 == arguments.max_passes);
+                  cursor.pass + 1 == EndPass(arguments, cursor));
+    if constexpr (kAblated) {
+      last |=
+          arguments.ablation.part != nullptr && cursor.pc + 1 == cursor.length;
+    }
     if (context.thread() == 0 && !faulty) {
       Signal(arguments, slot.instruction);
       if (halts && blockIdx.x == 0) {

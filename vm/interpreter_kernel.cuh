@@ -134,18 +134,47 @@ __device__ void InitShared(const LaunchArguments& arguments,
   ptx::FenceBarrierInit();
 }
 
+// Of a run in several launches: nothing is left for this one.
+__device__ bool IsOver(const LaunchArguments& arguments, uint32_t pass) {
+  if (arguments.stopped == nullptr) return false;
+  if (ptx::LoadRelaxedGpu(arguments.abort) != 0) return true;
+  const uint32_t stopped = ptx::LoadRelaxedGpu(arguments.stopped);
+  return stopped != 0 && stopped <= pass;
+}
+
+// Where this block begins and, in the ablated kernel, ends.
+__device__ Cursor FirstPlace(const LaunchArguments& arguments) {
+  Cursor cursor;
+  cursor.begin = arguments.queue_begin[blockIdx.x];
+  cursor.length = arguments.queue_begin[blockIdx.x + 1] - cursor.begin;
+  cursor.pass = arguments.first_pass;
+  if constexpr (kAblated) {
+    cursor.end_pass = arguments.max_passes;
+    if (arguments.ablation.part != nullptr) {
+      cursor.pass = *arguments.ablation.pass;
+      cursor.end_pass = cursor.pass + 1;
+      cursor.pc = arguments.ablation.part[blockIdx.x];
+      cursor.length = arguments.ablation.part[gridDim.x + blockIdx.x];
+    }
+  }
+  return cursor;
+}
+
 __global__ void __launch_bounds__(kBlockThreads, 1)
     Interpret(const __grid_constant__ LaunchArguments arguments) {
   extern __shared__ __align__(128) char memory[];
   auto* shared = reinterpret_cast<ops::SharedMemory*>(memory);
   char* stages = memory + ops::kStagesOffset;
-  if (threadIdx.x == 0) InitShared(arguments, shared);
+  const Cursor cursor = FirstPlace(arguments);
+  bool over = false;
+  if (threadIdx.x == 0) {
+    InitShared(arguments, shared);
+    over = IsOver(arguments, cursor.pass);
+    if constexpr (kAblated) over |= cursor.pc == cursor.length;
+  }
   // Barriers and constants are set before anyone uses them.
-  __syncthreads();
+  if (__syncthreads_or(over)) return;
 
-  Cursor cursor;
-  cursor.begin = arguments.queue_begin[blockIdx.x];
-  cursor.length = arguments.queue_begin[blockIdx.x + 1] - cursor.begin;
   ops::DeviceContext context;
   context.shared = shared;
   context.slot = nullptr;
@@ -163,6 +192,9 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
     LoadLoop(arguments, context, cursor, stages);
   } else {
     ComputeLoop(arguments, context, cursor);
+    if (arguments.stopped != nullptr && threadIdx.x == 0 && shared->stop != 0) {
+      ptx::StoreRelaxedGpu(arguments.stopped, cursor.pass + 1);
+    }
   }
 }
 
@@ -179,10 +211,16 @@ int LaunchThis(const LaunchArguments& arguments, uint32_t workers,
   if (error != cudaSuccess) return error;
   LaunchArguments copy = arguments;
   void* parameters[] = {&copy};
+  const uint32_t shared_bytes = SharedBytes(arguments.num_stages);
+  if (kAblated && arguments.ablation.part != nullptr) {
+    // It waits for earlier launches only: its blocks need not run together.
+    return cudaLaunchKernel(reinterpret_cast<const void*>(Interpret),
+                            dim3(workers), dim3(kBlockThreads), parameters,
+                            shared_bytes, stream);
+  }
   return cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(Interpret),
                                      dim3(workers), dim3(kBlockThreads),
-                                     parameters,
-                                     SharedBytes(arguments.num_stages), stream);
+                                     parameters, shared_bytes, stream);
 }
 
 }  // namespace

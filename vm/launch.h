@@ -27,7 +27,21 @@ struct TraceArguments {
   uint32_t first_pass, end_pass;  // records passes in [first_pass, end_pass)
 };
 
-// All pointers are device addresses; the last three are mapped host memory.
+// What the ablated kernel leaves out (GpuAblations, vm/gpu_machine.h).
+struct AblationArguments {
+  // Slots that the fetcher fills before the oldest of them is done,
+  // 1..MaxFetchDepth().
+  uint32_t fetch_depth;
+  // An instruction's weights are requested once the one before is done.
+  bool no_prefetch;
+  // [2, workers]: where each queue's part of this launch begins and ends, in
+  // instructions; nullptr: whole queues.
+  const uint32_t* part;
+  const uint32_t* pass;  // [1]: with `part`, the pass that is run
+};
+
+// All pointers are device addresses; fault, token_ring and passes are mapped
+// host memory.
 struct LaunchArguments {
   const isa::Instruction* code;  // the queues, one after the other
   const uint32_t* queue_begin;   // [workers + 1] into code
@@ -40,9 +54,15 @@ struct LaunchArguments {
   int64_t first_position;
   uint64_t watchdog_ns;
   ops::Fault* fault;
-  uint64_t* token_ring;  // [max_passes], zero
-  uint64_t* passes;      // [1]: passes that worker 0 has completed
-  TraceArguments trace;  // traced kernel only
+  uint64_t* token_ring;     // [max_passes], zero
+  uint64_t* passes;         // [1]: passes that worker 0 has completed
+  TraceArguments trace;     // traced kernel only
+  uint32_t first_pass = 0;  // runs passes [first_pass, max_passes)
+  // Of a run in several launches, else nullptr. [1], zero: the passes after
+  // which a halt stopped the program. Launches of later passes do nothing, nor
+  // does any after a fault.
+  uint32_t* stopped = nullptr;
+  AblationArguments ablation = {};  // ablated kernel only
 };
 
 // A line of the GPU's own limits, or of what the kernel needs.
@@ -64,6 +84,13 @@ int LaunchInterpreter(const LaunchArguments& arguments, uint32_t workers,
 // The same kernel with trace points, which fills arguments.trace.
 int LaunchTracedInterpreter(const LaunchArguments& arguments, uint32_t workers,
                             CUstream_st* stream);
+
+// The same kernel with what arguments.ablation says.
+int LaunchAblatedInterpreter(const LaunchArguments& arguments, uint32_t workers,
+                             CUstream_st* stream);
+uint32_t MaxFetchDepth();
+// Adds 1 to *word on the device.
+int LaunchIncrement(uint32_t* word, CUstream_st* stream);
 
 // Reads `bytes` (a multiple of isa::kStageBytes) in bulk copies, as the weight
 // stream of `workers` workers does.

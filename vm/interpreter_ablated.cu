@@ -1,0 +1,26 @@
+// The interpreter with design choices that can be switched off, to measure what
+// each is worth (GpuAblations).
+#define MKVM_ABLATED 1
+#include "vm/interpreter_kernel.cuh"
+
+namespace mkvm::vm {
+namespace {
+
+__global__ void Increment(uint32_t* word) { ++*word; }
+
+}  // namespace
+
+uint32_t MaxFetchDepth() { return ops::kInstructionSlots; }
+
+int LaunchAblatedInterpreter(const LaunchArguments& arguments, uint32_t workers,
+                             CUstream_st* stream) {
+  return LaunchThis(arguments, workers, stream);
+}
+
+int LaunchIncrement(uint32_t* word, CUstream_st* stream) {
+  void* parameters[] = {&word};
+  return cudaLaunchKernel(reinterpret_cast<const void*>(Increment), dim3(1),
+                          dim3(1), parameters, 0, stream);
+}
+
+}  // namespace mkvm::vm
