@@ -48,6 +48,11 @@ absl::StatusOr<GpuLauncher> GpuLauncher::Create(const isa::Program& program,
   GpuLauncher launcher;
   launcher.ablations_ = ablations;
   launcher.num_workers_ = program.num_workers();
+  if (NeedsAblatedKernel(ablations)) {
+    status = CudaStatus(LoadAblatedInterpreter(),
+                        "preparing the interpreter of the ablations");
+    if (!status.ok()) return status;
+  }
   if (HasLaunchesPerPass(ablations)) {
     absl::StatusOr<DevicePointer<uint32_t>> words =
         AllocateDevice<uint32_t>(2, "launch state");

@@ -23,7 +23,7 @@ struct GpuAblations {
   // number of slots (8); 1: each is fetched when the one before is done.
   // Weights are requested for fetched instructions only. Set to the number of
   // slots, it is the default's work by the kernel of the ablations.
-  std::optional<uint32_t> fetch_depth;
+  std::optional<uint32_t> fetch_depth = std::nullopt;
   // At most one of these, instead of one launch for all passes: one launch per
   // pass; one CUDA graph per pass, with a launch for each of its levels
   // (vm/levels.h).

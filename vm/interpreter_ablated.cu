@@ -10,6 +10,13 @@ __global__ void Increment(uint32_t* word) { ++*word; }
 
 }  // namespace
 
+int LoadAblatedInterpreter() {
+  cudaFuncAttributes attributes;
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, Increment);
+  if (error != cudaSuccess) return error;
+  return cudaFuncGetAttributes(&attributes, Interpret);
+}
+
 uint32_t MaxFetchDepth() { return ops::kInstructionSlots; }
 
 int LaunchAblatedInterpreter(const LaunchArguments& arguments, uint32_t workers,

@@ -88,6 +88,8 @@ int LaunchTracedInterpreter(const LaunchArguments& arguments, uint32_t workers,
 // The same kernel with what arguments.ablation says.
 int LaunchAblatedInterpreter(const LaunchArguments& arguments, uint32_t workers,
                              CUstream_st* stream);
+// Loads it and the next one: not while a stream is captured.
+int LoadAblatedInterpreter();
 uint32_t MaxFetchDepth();
 // Adds 1 to *word on the device.
 int LaunchIncrement(uint32_t* word, CUstream_st* stream);
