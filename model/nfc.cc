@@ -2,20 +2,45 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
+#include <array>
 #include <bitset>
+#include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
+#include <vector>
 
-#include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
+#include "model/unicode_classes.h"
 #include "model/utf8.h"
 
 namespace mkvm::model {
 namespace {
 
 constexpr uint32_t kCodePoints = 0x110000;
+constexpr auto kCompose =
+    static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
 
+// What a code point is canonically made of: itself, or up to four others.
+class Decomposition {
+ public:
+  explicit Decomposition(uint32_t code_point) {
+    int boundary = 0;
+    const utf8proc_ssize_t count =
+        utf8proc_decompose_char(static_cast<int32_t>(code_point), parts_.data(),
+                                parts_.size(), UTF8PROC_DECOMPOSE, &boundary);
+    size_ = static_cast<size_t>(count);
+  }
+
+  int32_t* begin() { return parts_.data(); }
+  int32_t* end() { return parts_.data() + size_; }
+  size_t size() const { return size_; }
+
+ private:
+  std::array<int32_t, 8> parts_;
+  size_t size_;
+};
+
+// NFC as of Unicode 9: what is new to it is inert.
+//
 // A code point is inert when NFC leaves it alone whatever is before it: it is
 // its own composition, its combining class is 0, and it composes with nothing
 // before it. So a text can be cut in front of any inert code point, and one of
@@ -32,27 +57,22 @@ class InertTable {
 
  private:
   void AddCodePoint(uint32_t c) {
-    if (c >= 0xd800 && c < 0xe000) return;
+    if ((c >= 0xd800 && c < 0xe000) || IsNewToNormalization(c)) return;
     if (utf8proc_get_property(static_cast<int32_t>(c))->combining_class != 0) {
       inert_.reset(c);
     }
-    // No canonical decomposition is longer than 4; the rest is margin.
-    int32_t parts[16];
-    int boundary = 0;
-    const utf8proc_ssize_t count = utf8proc_decompose_char(
-        static_cast<int32_t>(c), parts, 16, kDecompose, &boundary);
-    if (count == 1 && parts[0] == static_cast<int32_t>(c)) return;
+    Decomposition parts(c);
+    const auto code_point = static_cast<int32_t>(c);
+    if (parts.size() == 1 && *parts.begin() == code_point) return;
     // What may follow in a composition is not inert. That misses nothing: a
     // pair that composes is what its composition decomposes to.
-    for (utf8proc_ssize_t i = 1; i < count; ++i) inert_.reset(parts[i]);
-    const utf8proc_ssize_t composed =
-        utf8proc_normalize_utf32(parts, count, kCompose);
-    if (composed != 1 || parts[0] != static_cast<int32_t>(c)) inert_.reset(c);
+    for (const int32_t* part = parts.begin() + 1; part < parts.end(); ++part) {
+      inert_.reset(static_cast<uint32_t>(*part));
+    }
+    const utf8proc_ssize_t composed = utf8proc_normalize_utf32(
+        parts.begin(), static_cast<utf8proc_ssize_t>(parts.size()), kCompose);
+    if (composed != 1 || *parts.begin() != code_point) inert_.reset(c);
   }
-
-  static constexpr auto kDecompose = UTF8PROC_DECOMPOSE;
-  static constexpr auto kCompose =
-      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
 
   std::bitset<kCodePoints> inert_;
 };
@@ -62,30 +82,47 @@ const InertTable& Inert() {
   return *table;
 }
 
-struct Free {
-  void operator()(uint8_t* memory) const { std::free(memory); }
-};
+int CombiningClass(int32_t code_point) {
+  return utf8proc_get_property(code_point)->combining_class;
+}
 
-absl::Status AppendNfc(absl::string_view text, std::string* out) {
-  uint8_t* composed = nullptr;
-  const utf8proc_ssize_t size = utf8proc_map(
-      reinterpret_cast<const uint8_t*>(text.data()),
-      static_cast<utf8proc_ssize_t>(text.size()), &composed,
-      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-  const std::unique_ptr<uint8_t, Free> owner(composed);
-  if (size < 0) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("normalising ", text.size(),
-                     " bytes of text: ", utf8proc_errmsg(size)));
+// Sorts each run of code points that combine by their class. utf8proc's own way
+// takes time by the square of a run's length, and runs come from outside.
+void SortMarks(std::vector<int32_t>& code_points) {
+  const auto is_mark = [](int32_t c) { return CombiningClass(c) != 0; };
+  auto begin = code_points.begin();
+  while (begin != code_points.end()) {
+    const auto first = std::find_if(begin, code_points.end(), is_mark);
+    begin = std::find_if_not(first, code_points.end(), is_mark);
+    std::stable_sort(first, begin, [](int32_t a, int32_t b) {
+      return CombiningClass(a) < CombiningClass(b);
+    });
   }
-  out->append(reinterpret_cast<const char*>(composed), size);
-  return absl::OkStatus();
+}
+
+// Appends the NFC of `text`. REQUIRES: none of it is new to normalisation.
+void AppendNfc(absl::string_view text, std::string* out) {
+  std::vector<int32_t> code_points;
+  while (!text.empty()) {
+    size_t size_bytes;
+    const uint32_t c = DecodeUtf8(text, &size_bytes);
+    text.remove_prefix(size_bytes);
+    Decomposition parts(c);
+    code_points.insert(code_points.end(), parts.begin(), parts.end());
+  }
+  SortMarks(code_points);
+  const utf8proc_ssize_t count = utf8proc_normalize_utf32(
+      code_points.data(), static_cast<utf8proc_ssize_t>(code_points.size()),
+      kCompose);
+  for (utf8proc_ssize_t i = 0; i < count; ++i) {
+    AppendUtf8(static_cast<uint32_t>(code_points[i]), out);
+  }
 }
 
 // The next code point that is not inert, from `at` on.
 struct Place {
-  size_t at;        // text.size() where there is none
-  size_t previous;  // the code point before it; `at` where that is the first
+  size_t at;    // text.size() where there is none
+  size_t base;  // the code point before it where it may compose; else `at`
 };
 
 Place FindUninert(absl::string_view text, size_t at) {
@@ -95,12 +132,14 @@ Place FindUninert(absl::string_view text, size_t at) {
     size_t size_bytes = 1;
     if (static_cast<uint8_t>(text[at]) >= 0x80 &&
         !inert.contains(DecodeUtf8(text.substr(at), &size_bytes))) {
-      return {at, previous};
+      size_t unused;
+      const uint32_t base = DecodeUtf8(text.substr(previous), &unused);
+      return {at, IsNewToNormalization(base) ? at : previous};
     }
     previous = at;
     at += size_bytes;
   }
-  return {at, previous};
+  return {at, at};
 }
 
 // The first inert code point from `at` on.
@@ -116,27 +155,21 @@ size_t FindInert(absl::string_view text, size_t at) {
 
 }  // namespace
 
-absl::StatusOr<absl::string_view> ToNfc(absl::string_view text,
-                                        std::string* storage) {
+absl::string_view ToNfc(absl::string_view text, std::string* storage) {
   Place place = FindUninert(text, 0);
   if (place.at == text.size()) return text;
   storage->clear();
   storage->reserve(text.size());
   size_t copied = 0;
   while (place.at < text.size()) {
-    // An inert character may be the base of what follows it.
-    storage->append(text.data() + copied, place.previous - copied);
+    storage->append(text.data() + copied, place.base - copied);
     const size_t end = FindInert(text, place.at);
-    if (absl::Status s = AppendNfc(
-            text.substr(place.previous, end - place.previous), storage);
-        !s.ok()) {
-      return s;
-    }
+    AppendNfc(text.substr(place.base, end - place.base), storage);
     copied = end;
     place = FindUninert(text, end);
   }
   storage->append(text.data() + copied, text.size() - copied);
-  return absl::string_view(*storage);
+  return *storage;
 }
 
 }  // namespace mkvm::model

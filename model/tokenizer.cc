@@ -91,9 +91,7 @@ class Encoder {
   absl::Status EncodeRaw(absl::string_view piece) {
     if (steps_.to_nfc) {
       std::string storage;
-      absl::StatusOr<absl::string_view> nfc = ToNfc(piece, &storage);
-      if (!nfc.ok()) return nfc.status();
-      piece = *nfc;
+      piece = ToNfc(piece, &storage);
       if (!storage.empty()) {
         // The cache's words are views.
         normalized_.push_back(std::move(storage));
@@ -163,9 +161,7 @@ absl::StatusOr<Tokenizer> Tokenizer::Load(absl::string_view path) {
     // They are compared with normalised text.
     for (AddedToken& token : in_normalized) {
       std::string storage;
-      absl::StatusOr<absl::string_view> nfc = ToNfc(token.content, &storage);
-      if (!nfc.ok()) return at_path(nfc.status());
-      token.content = std::string(*nfc);
+      token.content = std::string(ToNfc(token.content, &storage));
     }
   }
   parts->in_raw = AddedTokenFinder(std::move(in_raw));

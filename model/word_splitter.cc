@@ -8,6 +8,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_format.h"
+#include "model/unicode_classes.h"
 
 namespace mkvm::model {
 namespace {
@@ -59,14 +60,16 @@ WordSplitter::~WordSplitter() = default;
 absl::StatusOr<WordSplitter> WordSplitter::Compile(absl::string_view pattern) {
   int error = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(
-      reinterpret_cast<PCRE2_SPTR8>(pattern.data()), pattern.size(),
-      PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
-      nullptr);
+  const std::string exact = WithUnicode16Classes(pattern);
+  pcre2_code* code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR8>(exact.data()), exact.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error,
+                    &offset, nullptr);
   if (code == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("the pattern \"%s\" is wrong at byte %d: %s",
-                        absl::CHexEscape(pattern), offset, Explain(error)));
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the pattern \"%s\" is wrong behind \"%s\": %s",
+        absl::Utf8SafeCHexEscape(pattern),
+        absl::CHexEscape(exact.substr(0, offset)), Explain(error)));
   }
   auto compiled = std::make_unique<Pattern>(code);
   // No JIT on this machine, or not allowed: slower, and the same.
