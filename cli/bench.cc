@@ -77,7 +77,9 @@ absl::Status BenchVerb(Args args) {
   report.hardware = device->gpu ? device->gpu_info.name : ProcessorName();
   report.driver = monitor.driver_version();
   const BenchRun bench = {f, *plan, *device, monitor, report};
-  if (absl::Status s = f.roofline ? RunRoofline(bench) : RunBench(bench);
+  if (absl::Status s = f.roofline         ? RunRoofline(bench)
+                       : f.interpretation ? RunInterpretation(bench)
+                                          : RunBench(bench);
       !s.ok()) {
     return s;
   }

@@ -159,6 +159,8 @@ absl::StatusOr<Reference> MakeReference(const isa::Program& compiled,
   absl::StatusOr<isa::Program> measured = WithTransport(compiled, transport);
   if (!measured.ok()) return measured.status();
   Reference reference;
+  reference.device = device;
+  reference.device.ablations = {};
   reference.threads = threads;
   std::vector<std::string> differences;
   // A program compiled without tags is the same with either.
@@ -170,6 +172,9 @@ absl::StatusOr<Reference> MakeReference(const isa::Program& compiled,
     reference.threads = threads == 1 ? 2 : 1;
     differences.emplace_back(threads == 1 ? "2 threads" : "1 thread");
   }
+  if (device.ablations != reference.device.ablations) {
+    differences.emplace_back("nothing left out");
+  }
   reference.name = differences.empty() ? "another machine of that kind"
                                        : absl::StrJoin(differences, " and ");
   return reference;
@@ -177,13 +182,14 @@ absl::StatusOr<Reference> MakeReference(const isa::Program& compiled,
 
 absl::Status CompareWithCheckingMachine(const Device& device,
                                         const std::string& transport,
-                                        int threads) {
+                                        int threads,
+                                        scheduler::CompileOptions options) {
   constexpr BenchTest kTest = {BenchKind::kGenerate, 24, 0};
   absl::StatusOr<model::Config> config =
       model::FindConfig(DefaultConfig(Device()));
   if (!config.ok()) return config.status();
   absl::StatusOr<isa::Program> compiled =
-      CompileFor(*config, device, kTest.tokens, false);
+      CompileFor(*config, device, kTest.tokens, false, options);
   if (!compiled.ok()) return compiled.status();
   absl::StatusOr<isa::Program> program =
       WithTransport(*std::move(compiled), transport);
@@ -196,10 +202,10 @@ absl::Status CompareWithCheckingMachine(const Device& device,
   const absl::StatusOr<Launched> seen = measured->Launch(kTest, kTest.tokens);
   if (!seen.ok()) return seen.status();
 
-  vm::CpuMachineOptions options;
-  options.check_races = true;
+  vm::CpuMachineOptions checks;
+  checks.check_races = true;
   absl::StatusOr<std::unique_ptr<vm::Machine>> machine =
-      vm::CreateCpuMachine(*std::move(program), options);
+      vm::CreateCpuMachine(*std::move(program), checks);
   if (!machine.ok()) return machine.status();
   absl::StatusOr<BenchMachine> checking =
       BenchMachine::Create(*std::move(machine), weights);

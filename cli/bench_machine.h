@@ -15,6 +15,7 @@
 #include "cli/device.h"
 #include "isa/program.h"
 #include "model/weights.h"
+#include "scheduler/compile.h"
 
 namespace mkvm::cli {
 
@@ -50,9 +51,11 @@ double BytesPerToken(const isa::Program& program, const BenchTest& test);
 uint64_t WeightBytesPerToken(const isa::Program& program);
 
 // The other way to run `program`, whose tokens a measured one must give: with
-// the other transport, and on the CPU with another number of threads.
+// the other transport, on the CPU with another number of threads, and with
+// nothing left out by the machine.
 struct Reference {
   isa::Program program;
+  Device device;
   int threads = 0;
   std::string name;  // "counters", "1 thread"
 };
@@ -66,7 +69,8 @@ absl::StatusOr<Reference> MakeReference(const isa::Program& compiled,
 // own: DataLoss when the tokens differ.
 absl::Status CompareWithCheckingMachine(const Device& device,
                                         const std::string& transport,
-                                        int threads);
+                                        int threads,
+                                        scheduler::CompileOptions options = {});
 
 }  // namespace mkvm::cli
 

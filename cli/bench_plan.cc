@@ -80,6 +80,11 @@ absl::StatusOr<std::vector<int>> ParseThreads(const BenchFlags& f,
   return threads;
 }
 
+// What is not compiled on the spot, or "".
+std::string GivenProgram(const BenchFlags& f) {
+  return f.interpretation ? "a program of nops" : f.program;
+}
+
 }  // namespace
 
 Flags MakeBenchFlags(BenchFlags& f) {
@@ -110,8 +115,16 @@ Flags MakeBenchFlags(BenchFlags& f) {
             "tagged, counters or both (tagged)");
   flags.Add("no_warm_up", &f.no_warm_up,
             "time the first launch of a test like the others");
+  f.ablations.AddTo(flags);
+  flags.Add("ablate", &f.ablate, "LIST",
+            "several of these, a setup each: none, no_prefetch,\n"
+            "fetch_depth=N, launch_per_pass, launch_per_op, no_fuse,\n"
+            "no_split_kv, or some joined by +");
   flags.Add("roofline", &f.roofline,
             "measure the read-only stream, -r times, and nothing else");
+  flags.Add("interpretation", &f.interpretation,
+            "measure ns per instruction of programs of nops, and nothing\n"
+            "else");
   return flags;
 }
 
@@ -126,6 +139,17 @@ absl::Status CheckBenchFlags(const BenchFlags& f) {
   if (!f.program.empty() && !f.configs.empty()) {
     return UsageError("--config: the program already says the geometry");
   }
+  if (f.roofline && f.interpretation) {
+    return UsageError("--roofline and --interpretation: one of them");
+  }
+  if (f.interpretation && !f.program.empty()) {
+    return UsageError("--interpretation: it has its own programs");
+  }
+  if (absl::Status s = f.ablations.Check(GivenProgram(f)); !s.ok()) return s;
+  if (!f.ablate.empty() && f.ablations.Name() != "none") {
+    return UsageError(absl::StrCat("--ablate: ", f.ablations.Name(),
+                                   " is given by itself, too"));
+  }
   for (const absl::string_view transport : absl::StrSplit(f.transports, ',')) {
     if (transport != "tagged" && transport != "counters") {
       return UsageError(absl::StrCat("--transport: \"", transport,
@@ -134,6 +158,29 @@ absl::Status CheckBenchFlags(const BenchFlags& f) {
   }
   return absl::OkStatus();
 }
+
+namespace {
+
+absl::StatusOr<std::vector<AblationFlags>> ParseAblations(
+    const BenchFlags& f, const Device& device) {
+  std::vector<AblationFlags> all;
+  if (f.ablate.empty()) all.push_back(f.ablations);
+  for (const absl::string_view name :
+       absl::StrSplit(f.ablate, ',', absl::SkipEmpty())) {
+    absl::StatusOr<AblationFlags> ablations = ParseAblation(name, "--ablate");
+    if (!ablations.ok()) return ablations.status();
+    all.push_back(*std::move(ablations));
+  }
+  for (const AblationFlags& ablations : all) {
+    if (absl::Status s = ablations.Check(GivenProgram(f)); !s.ok()) return s;
+    Device unused = device;
+    if (absl::Status s = ablations.ApplyTo(unused); !s.ok()) return s;
+  }
+  if (all.empty()) return UsageError("--ablate: nothing is named");
+  return all;
+}
+
+}  // namespace
 
 absl::StatusOr<BenchPlan> MakeBenchPlan(const BenchFlags& f,
                                         const Device& device) {
@@ -153,6 +200,10 @@ absl::StatusOr<BenchPlan> MakeBenchPlan(const BenchFlags& f,
       }
     }
   }
+  absl::StatusOr<std::vector<AblationFlags>> ablations =
+      ParseAblations(f, device);
+  if (!ablations.ok()) return ablations.status();
+  plan.ablations = *std::move(ablations);
   plan.transports = absl::StrSplit(f.transports, ',');
   plan.repetitions = static_cast<int>(f.repetitions.value_or(5));
   plan.warm_up = !f.no_warm_up;

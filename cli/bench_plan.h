@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "cli/ablation_flags.h"
 #include "cli/bench_measure.h"
 #include "cli/device.h"
 #include "cli/flags.h"
@@ -30,16 +31,20 @@ struct BenchFlags {
   std::string threads;
   std::string transports = "tagged";
   bool no_warm_up = false;
+  AblationFlags ablations;
+  std::string ablate;
   bool roofline = false;
+  bool interpretation = false;
   std::string output = "md";
 };
 
 Flags MakeBenchFlags(BenchFlags& f);
 
-// Every config with every transport with every number of threads is a setup;
-// all of the tests are done with each.
+// Every config with every ablation with every transport with every number of
+// threads is a setup; all of the tests are done with each.
 struct BenchPlan {
   std::vector<std::string> configs;  // "": what OpenModel chooses
+  std::vector<AblationFlags> ablations;
   std::vector<std::string> transports;
   std::vector<int> threads;  // 0 on a GPU
   std::vector<BenchTest> tests;

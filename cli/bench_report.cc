@@ -1,7 +1,9 @@
 #include "cli/bench_report.h"
 
 #include <cmath>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -72,6 +74,7 @@ Json RowJson(const BenchReport& report, const BenchRow& row) {
   const BenchSetup& setup = report.setups[row.setup];
   Json json = {{"model", setup.model},
                {"transport", setup.transport},
+               {"ablations", setup.ablations},
                {"threads", ValueOrNull(setup.threads)},
                {"test", KindName(row.test.kind)},
                {"tokens", row.test.tokens},
@@ -90,6 +93,7 @@ Json SetupJson(const BenchSetup& setup) {
   return {{"model", setup.model},
           {"weights", setup.weights},
           {"transport", setup.transport},
+          {"ablations", setup.ablations},
           {"machine", setup.machine},
           {"threads", ValueOrNull(setup.threads)},
           {"workers", setup.workers},
@@ -117,10 +121,22 @@ std::string GpuCells(const vm::GpuState& gpu) {
                       Number(gpu.temperature_c, whole));
 }
 
+// "2 threads, no_fuse"; "" when there is nothing to say.
+std::string HowTheMachineRan(const std::optional<int>& threads,
+                             absl::string_view ablations) {
+  std::vector<std::string> parts;
+  if (threads) {
+    parts.push_back(
+        absl::StrFormat("%d thread%s", *threads, *threads == 1 ? "" : "s"));
+  }
+  if (ablations != "none") parts.emplace_back(ablations);
+  return absl::StrJoin(parts, ", ");
+}
+
 std::string HowItRan(const BenchSetup& setup) {
-  if (!setup.threads) return setup.transport;
-  return absl::StrFormat("%s, %d thread%s", setup.transport, *setup.threads,
-                         *setup.threads == 1 ? "" : "s");
+  const std::string how = HowTheMachineRan(setup.threads, setup.ablations);
+  return how.empty() ? setup.transport
+                     : absl::StrCat(setup.transport, ", ", how);
 }
 
 std::string DecodeLine(const BenchReport& report, const BenchRow& row) {
@@ -192,6 +208,38 @@ std::string RooflineMarkdown(const BenchReport& report) {
       report.roofline->max, GpuCells(report.roofline_gpu));
 }
 
+Json InterpretationJson(const InterpretationRow& row) {
+  Json json = {{"test", row.program},
+               {"what", row.what},
+               {"machine", row.machine},
+               {"ablations", row.ablations},
+               {"threads", ValueOrNull(row.threads)},
+               {"workers", row.workers},
+               {"instructions", row.instructions},
+               {"ns_per_instruction", row.ns.median},
+               {"ns_per_instruction_min", row.ns.min},
+               {"ns_per_instruction_max", row.ns.max},
+               {"samples_ns", row.samples_ns}};
+  json.update(GpuJson(row.gpu));
+  return json;
+}
+
+std::string InterpretationMarkdown(const BenchReport& report) {
+  std::string text = absl::StrCat(
+      HeaderText(report),
+      "\n| program | an instruction | run with | workers | instructions per "
+      "pass | ns per instruction (min..max) | MHz | W | °C |\n"
+      "|---|---|---|---:|---:|---:|---:|---:|---:|\n");
+  for (const InterpretationRow& row : report.interpretation) {
+    absl::StrAppendFormat(
+        &text, "| %s | %s | %s | %d | %d | %.1f (%.1f..%.1f) | %s |\n",
+        row.program, row.what, HowTheMachineRan(row.threads, row.ablations),
+        row.workers, row.instructions, row.ns.median, row.ns.min, row.ns.max,
+        GpuCells(row.gpu));
+  }
+  return text;
+}
+
 std::string CsvField(const Json& value) {
   if (value.is_null()) return "";
   if (!value.is_string()) return value.dump();
@@ -236,6 +284,7 @@ void Refuse(const absl::Status& status, BenchRow& row) {
 
 std::string BenchMarkdown(const BenchReport& report) {
   if (report.roofline) return RooflineMarkdown(report);
+  if (!report.interpretation.empty()) return InterpretationMarkdown(report);
   std::string text = HeaderText(report);
   absl::StrAppendFormat(
       &text,
@@ -270,6 +319,13 @@ std::string BenchJson(const BenchReport& report) {
     json.update(GpuJson(report.roofline_gpu));
     return Dump(json);
   }
+  if (!report.interpretation.empty()) {
+    json["interpretation"] = Json::array();
+    for (const InterpretationRow& row : report.interpretation) {
+      json["interpretation"].push_back(InterpretationJson(row));
+    }
+    return Dump(json);
+  }
   json["stream_gb_per_s"] = {{"before", report.stream.before},
                              {"after", report.stream.after},
                              {"mean", report.stream.mean()}};
@@ -294,6 +350,7 @@ std::string BenchCsv(const BenchReport& report) {
                                              "model",
                                              "weights",
                                              "transport",
+                                             "ablations",
                                              "threads",
                                              "test",
                                              "tokens",
@@ -317,6 +374,11 @@ std::string BenchCsv(const BenchReport& report) {
                                              "temperature_c",
                                              "load_s",
                                              "load_gb_per_s",
+                                             "workers",
+                                             "instructions",
+                                             "ns_per_instruction",
+                                             "ns_per_instruction_min",
+                                             "ns_per_instruction_max",
                                              "check",
                                              "refused"};
   std::string text = absl::StrCat(absl::StrJoin(kColumns, ","), "\n");
@@ -339,6 +401,9 @@ std::string BenchCsv(const BenchReport& report) {
     fields["test"] = "stream";
     fields["stream_gb_per_s"] = report.roofline->median;
     append(std::move(fields));
+  }
+  for (const InterpretationRow& row : report.interpretation) {
+    append(InterpretationJson(row));
   }
   for (const BenchRow& row : report.rows) {
     Json fields = SetupJson(report.setups[row.setup]);

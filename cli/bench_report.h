@@ -18,13 +18,14 @@ struct BenchSetup {
   std::string model;    // geometry's name, or the program's file
   std::string weights;  // description, e.g. "synthetic weights of seed 1, ..."
   std::string transport;
-  std::string machine;          // vm::Machine::description()
-  std::optional<int> threads;   // of a CPU machine
-  uint32_t workers = 0;         // queues of the program
-  int64_t max_context = 0;      // positions of the program
-  uint64_t weight_bytes = 0;    // as the model has them
-  double load_seconds = 0;      // all weights bound
-  bool loading_copies = false;  // else they are used where they lie
+  std::string ablations = "none";  // AblationFlags::Name()
+  std::string machine;             // vm::Machine::description()
+  std::optional<int> threads;      // of a CPU machine
+  uint32_t workers = 0;            // queues of the program
+  int64_t max_context = 0;         // positions of the program
+  uint64_t weight_bytes = 0;       // as the model has them
+  double load_seconds = 0;         // all weights bound
+  bool loading_copies = false;     // else they are used where they lie
 };
 
 struct BenchFigures {
@@ -52,6 +53,20 @@ struct BenchStream {
   double mean() const { return (before + after) / 2; }
 };
 
+// A program without work on a machine.
+struct InterpretationRow {
+  std::string program;  // "nop", say
+  std::string what;     // in it an instruction does
+  std::string machine;  // vm::Machine::description()
+  std::string ablations = "none";
+  std::optional<int> threads;  // of a CPU machine
+  uint32_t workers = 0;
+  int64_t instructions = 0;  // one after the other, in a pass
+  Summary ns;                // of an instruction
+  std::vector<double> samples_ns;
+  vm::GpuState gpu;  // medians while it ran
+};
+
 struct BenchReport {
   std::string command;
   std::string date_utc;  // "2026-11-21T09:30:00Z"
@@ -63,6 +78,8 @@ struct BenchReport {
   // --roofline: the stream is all that was measured, that many times.
   std::optional<Summary> roofline;
   vm::GpuState roofline_gpu;
+  // --interpretation: this is all that was measured.
+  std::vector<InterpretationRow> interpretation;
   std::vector<BenchSetup> setups;
   std::vector<BenchRow> rows;
 };

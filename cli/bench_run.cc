@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "cli/bench_interpretation.h"
 #include "cli/bench_machine.h"
 #include "cli/bench_measure.h"
 #include "cli/compile.h"
@@ -27,7 +28,7 @@ constexpr std::chrono::milliseconds kSampleInterval(50);
 // A program with its weights.
 struct Source {
   std::string name;
-  isa::Program compiled;  // with its own transport
+  isa::Program compiled;  // with its own transport; Compile makes it
   std::shared_ptr<model::Weights> weights;
 };
 
@@ -66,13 +67,25 @@ absl::StatusOr<Source> OpenSource(const BenchRun& bench,
   for (const std::string& name : source.weights->names()) {
     if (absl::Status s = source.weights->Get(name).status(); !s.ok()) return s;
   }
-  if (!path.empty()) return source;
-  source.name = source.weights->config().name;
-  absl::StatusOr<isa::Program> program = CompileFor(
-      source.weights->config(), bench.device, bench.plan.positions(), false);
+  if (path.empty()) source.name = source.weights->config().name;
+  return source;
+}
+
+scheduler::CompileOptions CompileOptionsOf(const BenchRun& bench) {
+  scheduler::CompileOptions options;
+  bench.ablations.ApplyTo(options);
+  return options;
+}
+
+// Compiles the source's program, unless it came from a file.
+absl::Status Compile(const BenchRun& bench, Source& source) {
+  if (!bench.flags.program.empty()) return absl::OkStatus();
+  absl::StatusOr<isa::Program> program =
+      CompileFor(source.weights->config(), bench.device, bench.plan.positions(),
+                 false, CompileOptionsOf(bench));
   if (!program.ok()) return program.status();
   source.compiled = *std::move(program);
-  return source;
+  return absl::OkStatus();
 }
 
 // Makes the machine that is measured and says how long loading took.
@@ -145,7 +158,7 @@ absl::Status CheckRows(const BenchRun& bench, const Source& source,
       MakeReference(source.compiled, transport, bench.device, threads);
   if (!reference.ok()) return reference.status();
   absl::StatusOr<BenchMachine> machine =
-      BenchMachine::Create(bench.device, std::move(reference->program),
+      BenchMachine::Create(reference->device, std::move(reference->program),
                            source.weights, reference->threads);
   if (!machine.ok()) return machine.status();
   for (Measured& measured : rows) {
@@ -171,6 +184,7 @@ absl::Status RunSetup(const BenchRun& bench, const Source& source,
   if (!program.ok()) return program.status();
   if (absl::Status s = CheckProgram(*program, "the program"); !s.ok()) return s;
   BenchSetup setup;
+  setup.ablations = bench.ablations.Name();
   setup.transport = transport;
   std::vector<Measured> rows;
   {
@@ -182,8 +196,8 @@ absl::Status RunSetup(const BenchRun& bench, const Source& source,
       rows.push_back(MeasureRow(bench, *machine, test));
     }
   }
-  absl::Status checked =
-      CompareWithCheckingMachine(bench.device, transport, threads);
+  absl::Status checked = CompareWithCheckingMachine(
+      bench.device, transport, threads, CompileOptionsOf(bench));
   if (checked.ok()) {
     checked = CheckRows(bench, source, transport, threads, rows);
   }
@@ -191,6 +205,24 @@ absl::Status RunSetup(const BenchRun& bench, const Source& source,
   for (Measured& measured : rows) {
     if (!checked.ok() && measured.row.figures) Refuse(checked, measured.row);
     bench.report.rows.push_back(std::move(measured.row));
+  }
+  return absl::OkStatus();
+}
+
+// The setups with these ablations.
+absl::Status RunAblation(const BenchRun& bench, const AblationFlags& ablations,
+                         Source& source) {
+  Device device = bench.device;
+  if (absl::Status s = ablations.ApplyTo(device); !s.ok()) return s;
+  const BenchRun with = {bench.flags,   bench.plan,   device,
+                         bench.monitor, bench.report, ablations};
+  if (absl::Status s = Compile(with, source); !s.ok()) return s;
+  for (const std::string& transport : bench.plan.transports) {
+    for (const int count : bench.plan.threads) {
+      if (absl::Status s = RunSetup(with, source, transport, count); !s.ok()) {
+        return s;
+      }
+    }
   }
   return absl::OkStatus();
 }
@@ -204,20 +236,38 @@ absl::Status RunBench(const BenchRun& bench) {
   if (!stream.ok()) return stream.status();
   bench.report.stream.before = *stream;
   for (const std::string& config : bench.plan.configs) {
-    const absl::StatusOr<Source> source = OpenSource(bench, config);
+    absl::StatusOr<Source> source = OpenSource(bench, config);
     if (!source.ok()) return source.status();
-    for (const std::string& transport : bench.plan.transports) {
-      for (const int count : bench.plan.threads) {
-        if (absl::Status s = RunSetup(bench, *source, transport, count);
-            !s.ok()) {
-          return s;
-        }
+    for (const AblationFlags& ablations : bench.plan.ablations) {
+      if (absl::Status s = RunAblation(bench, ablations, *source); !s.ok()) {
+        return s;
       }
     }
   }
   stream = MeasureStream(bench.device, threads, kStreamRepeats);
   if (!stream.ok()) return stream.status();
   bench.report.stream.after = *stream;
+  return absl::OkStatus();
+}
+
+absl::Status RunInterpretation(const BenchRun& bench) {
+  for (const AblationFlags& ablations : bench.plan.ablations) {
+    Device device = bench.device;
+    if (absl::Status s = ablations.ApplyTo(device); !s.ok()) return s;
+    for (const int threads : bench.plan.threads) {
+      for (const NopProgram& program : NopPrograms(device, threads)) {
+        vm::GpuSampler sampler([&] { return bench.monitor.Read(); },
+                               kSampleInterval);
+        absl::StatusOr<InterpretationRow> row =
+            MeasureNops(program, device, threads, bench.plan.repetitions,
+                        bench.plan.warm_up);
+        if (!row.ok()) return row.status();
+        row->gpu = sampler.Stop();
+        row->ablations = ablations.Name();
+        bench.report.interpretation.push_back(*std::move(row));
+      }
+    }
+  }
   return absl::OkStatus();
 }
 

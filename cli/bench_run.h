@@ -18,11 +18,15 @@ struct BenchRun {
   const Device& device;
   const vm::GpuMonitor& monitor;
   BenchReport& report;  // filled in
+  AblationFlags ablations = {};
 };
 
 // The stream, every setup's rows, the stream. A row that fails is refused; what
 // keeps all of a setup's rows from being measured is an error.
 absl::Status RunBench(const BenchRun& bench);
+
+// Programs of nops on every number of threads (cli/bench_interpretation.h).
+absl::Status RunInterpretation(const BenchRun& bench);
 
 // The stream alone, plan.repetitions times.
 absl::Status RunRoofline(const BenchRun& bench);

@@ -163,7 +163,8 @@ absl::Status WriteSimulation(const CompileFlags& f, const isa::Program& program,
 
 absl::StatusOr<isa::Program> CompileFor(const model::Config& config,
                                         const Device& device, int64_t positions,
-                                        bool logits) {
+                                        bool logits,
+                                        scheduler::CompileOptions options) {
   if (positions > config.max_positions) {
     return absl::OutOfRangeError(
         absl::StrFormat("%d positions are needed, but the model has %d",
@@ -173,7 +174,6 @@ absl::StatusOr<isa::Program> CompileFor(const model::Config& config,
   if (!target.ok()) return target.status();
   constexpr int64_t kStep = 1024;
   const int64_t rounded = (positions + kStep - 1) / kStep * kStep;
-  scheduler::CompileOptions options;
   options.max_context =
       static_cast<uint32_t>(std::min<int64_t>(rounded, config.max_positions));
   options.logits = logits;

@@ -8,15 +8,18 @@
 #include "cli/device.h"
 #include "isa/program.h"
 #include "model/config.h"
+#include "scheduler/compile.h"
 
 namespace mkvm::cli {
 
 // A program for `device` with room for at least `positions` tokens, rounded up
 // so that the shape of the program does not hang on the last token asked for.
-// OutOfRange when the model has fewer positions.
+// `options` gives what else there is to choose. OutOfRange when the model has
+// fewer positions.
 absl::StatusOr<isa::Program> CompileFor(const model::Config& config,
                                         const Device& device, int64_t positions,
-                                        bool logits);
+                                        bool logits,
+                                        scheduler::CompileOptions options = {});
 
 }  // namespace mkvm::cli
 

@@ -76,6 +76,7 @@ absl::StatusOr<std::unique_ptr<vm::Machine>> CreateMachine(const Device& device,
   if (device.gpu) {
     vm::GpuMachineOptions options;
     options.device = *device.gpu;
+    options.ablations = device.ablations;
     return vm::CreateGpuMachine(std::move(program), options);
   }
   vm::CpuMachineOptions options;

@@ -18,6 +18,8 @@ namespace mkvm::cli {
 struct Device {
   std::optional<int> gpu;  // its index; none: the CPU
   vm::GpuInfo gpu_info;    // when `gpu`
+  // What the machines created for it leave out, when `gpu`.
+  vm::GpuAblations ablations;
 };
 
 // `flag`: "auto", "cpu", "cuda" or "cuda:K". auto takes GPU 0 if there is one

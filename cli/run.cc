@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "cli/ablation_flags.h"
 #include "cli/compile.h"
 #include "cli/decoder.h"
 #include "cli/device.h"
@@ -38,6 +39,7 @@ struct RunFlags {
   bool json = false;
   std::vector<std::string> binds;
   std::vector<std::string> dumps;
+  AblationFlags ablations;
   TraceFlags trace;
   std::string command;  // as it was given
 };
@@ -76,6 +78,7 @@ Flags MakeFlags(RunFlags& f) {
   flags.Add("first_position", &f.first_position, "N",
             "position of the first pass of such a program (0)");
   f.trace.AddTo(flags);
+  f.ablations.AddTo(flags);
   flags.Add("json", &f.json,
             "one JSON object to stdout; tokens_per_s counts every pass,\n"
             "those over the prompt too");
@@ -96,7 +99,21 @@ absl::Status CheckNumbers(const RunFlags& f) {
   if (f.first_position.value_or(0) < 0) {
     return UsageError("--first_position is below 0");
   }
+  if (absl::Status s = f.ablations.Check(f.program); !s.ok()) return s;
+  if (!f.trace.file.empty() && f.ablations.OfMachine()) {
+    return UsageError(absl::StrCat(
+        "--trace: a trace is of the machine with nothing switched off, not "
+        "with ",
+        f.ablations.Name()));
+  }
   return f.trace.Check();
+}
+
+absl::StatusOr<Device> ChooseMachine(const RunFlags& f) {
+  absl::StatusOr<Device> device = ChooseDevice(f.device);
+  if (!device.ok()) return device;
+  if (absl::Status s = f.ablations.ApplyTo(*device); !s.ok()) return s;
+  return device;
 }
 
 vm::RunOptions MakeRunOptions(const RunFlags& f, const Device& device) {
@@ -281,7 +298,7 @@ absl::Status RunFile(const RunFlags& f) {
       Prepare(*std::move(read), f, f.program);
   if (!program.ok()) return program.status();
   if (!IsDecodeProgram(*program)) {
-    absl::StatusOr<Device> device = ChooseDevice(f.device);
+    absl::StatusOr<Device> device = ChooseMachine(f);
     if (!device.ok()) return device.status();
     return RunPlain(*std::move(program), f, *device);
   }
@@ -291,7 +308,7 @@ absl::Status RunFile(const RunFlags& f) {
   }
   absl::StatusOr<std::vector<int32_t>> prompt = ParsePrompt(f);
   if (!prompt.ok()) return prompt.status();
-  absl::StatusOr<Device> device = ChooseDevice(f.device);
+  absl::StatusOr<Device> device = ChooseMachine(f);
   if (!device.ok()) return device.status();
   Geometry geometry;
   geometry.program = &*program;
@@ -307,7 +324,7 @@ absl::Status RunModel(const RunFlags& f) {
   if (absl::Status s = RefuseForDecode(f); !s.ok()) return s;
   absl::StatusOr<std::vector<int32_t>> prompt = ParsePrompt(f);
   if (!prompt.ok()) return prompt.status();
-  absl::StatusOr<Device> device = ChooseDevice(f.device);
+  absl::StatusOr<Device> device = ChooseMachine(f);
   if (!device.ok()) return device.status();
   Geometry geometry;
   geometry.config = f.config;
@@ -317,8 +334,10 @@ absl::Status RunModel(const RunFlags& f) {
   if (!weights.ok()) return weights.status();
   const int64_t end_position =
       static_cast<int64_t>(prompt->size()) + f.num_tokens.value_or(64) - 1;
+  scheduler::CompileOptions options;
+  f.ablations.ApplyTo(options);
   absl::StatusOr<isa::Program> compiled =
-      CompileFor((*weights)->config(), *device, end_position, false);
+      CompileFor((*weights)->config(), *device, end_position, false, options);
   if (!compiled.ok()) return compiled.status();
   absl::StatusOr<isa::Program> program =
       Prepare(*std::move(compiled), f, "the compiled program");
@@ -340,11 +359,10 @@ absl::Status RunVerb(Args args) {
     return absl::OkStatus();
   }
   if (!files.ok()) return files.status();
+  if (!files->empty()) f.program = files->front();
   if (absl::Status s = CheckNumbers(f); !s.ok()) return s;
   f.command = absl::StrCat("mkvm run ", absl::StrJoin(args, " "));
-  if (files->empty()) return RunModel(f);
-  f.program = files->front();
-  return RunFile(f);
+  return files->empty() ? RunModel(f) : RunFile(f);
 }
 
 }  // namespace mkvm::cli

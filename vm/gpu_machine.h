@@ -29,6 +29,8 @@ struct GpuAblations {
   // (vm/levels.h).
   bool launch_per_pass = false;
   bool launch_per_op = false;
+
+  bool operator==(const GpuAblations&) const = default;
 };
 
 struct GpuMachineOptions {
