@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -17,26 +18,41 @@ constexpr size_t kMaxDepth = 64;
 
 // Builds the tree event by event, which is what gives a byte position without
 // exceptions and a chance to see repeated keys.
-class Builder : public nlohmann::json_sax<Json> {
+template <typename AnyJson>
+class Builder : public nlohmann::json_sax<AnyJson> {
  public:
+  using number_integer_t = typename AnyJson::number_integer_t;
+  using number_unsigned_t = typename AnyJson::number_unsigned_t;
+  using number_float_t = typename AnyJson::number_float_t;
+  using string_t = typename AnyJson::string_t;
+  using binary_t = typename AnyJson::binary_t;
+
   explicit Builder(absl::string_view text) : text_(text) {}
 
-  bool null() override { return Put(Json()); }
-  bool boolean(bool value) override { return Put(Json(value)); }
+  bool null() override { return Put(AnyJson()); }
+  bool boolean(bool value) override { return Put(AnyJson(value)); }
   bool number_integer(number_integer_t value) override {
-    return Put(Json(value));
+    return Put(AnyJson(value));
   }
   bool number_unsigned(number_unsigned_t value) override {
-    return Put(Json(value));
+    return Put(AnyJson(value));
   }
-  bool number_float(number_float_t value, const string_t&) override {
-    return Put(Json(value));
+  bool number_float(number_float_t value, const string_t& text) override {
+    if constexpr (std::is_same_v<AnyJson, OrderedJson>) {
+      // nlohmann hands over here what is too large for an integer, too.
+      if (text.find_first_of(".eE") == string_t::npos) {
+        return Put(AnyJson::binary({text.begin(), text.end()}));
+      }
+    }
+    return Put(AnyJson(value));
   }
-  bool string(string_t& value) override { return Put(Json(std::move(value))); }
+  bool string(string_t& value) override {
+    return Put(AnyJson(std::move(value)));
+  }
   bool binary(binary_t&) override { return Fail("binary data"); }
 
-  bool start_object(size_t) override { return Open(Json::object()); }
-  bool start_array(size_t) override { return Open(Json::array()); }
+  bool start_object(size_t) override { return Open(AnyJson::object()); }
+  bool start_array(size_t) override { return Open(AnyJson::array()); }
   bool end_object() override { return Close(); }
   bool end_array() override { return Close(); }
 
@@ -62,7 +78,7 @@ class Builder : public nlohmann::json_sax<Json> {
   }
 
   const std::string& error() const { return error_; }
-  Json TakeRoot() { return std::move(root_); }
+  AnyJson TakeRoot() { return std::move(root_); }
 
  private:
   // The bytes up to and with `position`, counted from 1. Control and non-ASCII
@@ -82,12 +98,12 @@ class Builder : public nlohmann::json_sax<Json> {
     return false;
   }
 
-  Json* Attach(Json value) {
+  AnyJson* Attach(AnyJson value) {
     if (open_.empty()) {
       root_ = std::move(value);
       return &root_;
     }
-    Json& parent = *open_.back();
+    AnyJson& parent = *open_.back();
     if (parent.is_array()) {
       parent.push_back(std::move(value));
       return &parent.back();
@@ -95,14 +111,14 @@ class Builder : public nlohmann::json_sax<Json> {
     return &(parent[keys_.back()] = std::move(value));
   }
 
-  bool Put(Json value) {
+  bool Put(AnyJson value) {
     Attach(std::move(value));
     return true;
   }
 
   // A container's address is stable while it is open: its parent gets no new
   // member until it is closed.
-  bool Open(Json container) {
+  bool Open(AnyJson container) {
     if (open_.size() == kMaxDepth) {
       return Fail(absl::StrFormat("nested deeper than %d", kMaxDepth));
     }
@@ -118,31 +134,31 @@ class Builder : public nlohmann::json_sax<Json> {
   }
 
   absl::string_view text_;
-  Json root_;
-  std::vector<Json*> open_;
+  AnyJson root_;
+  std::vector<AnyJson*> open_;
   std::vector<std::string> keys_;  // the key that each open object is at
   std::string error_;
 };
 
-}  // namespace
-
-absl::StatusOr<Json> ParseJson(absl::string_view text, absl::string_view what) {
+template <typename AnyJson>
+absl::StatusOr<AnyJson> Parse(absl::string_view text, absl::string_view what) {
   // nlohmann's lexer takes a NUL for the end of the text.
   const size_t nul = text.find('\0');
   if (nul != absl::string_view::npos) {
     return absl::InvalidArgumentError(
         absl::StrFormat("%s: byte %d: a NUL byte in JSON", what, nul + 1));
   }
-  Builder builder(text);
+  Builder<AnyJson> builder(text);
   const char* data = text.data();
-  if (!Json::sax_parse(data, data + text.size(), &builder)) {
+  if (!AnyJson::sax_parse(data, data + text.size(), &builder)) {
     return absl::InvalidArgumentError(
         absl::StrCat(what, ": ", builder.error()));
   }
   return builder.TakeRoot();
 }
 
-std::string Brief(const Json& value) {
+template <typename AnyJson>
+std::string BriefText(const AnyJson& value) {
   // Bytes that are not UTF-8 can't be here (the parser refuses them), but
   // replace rather than abort should that change.
   std::string text =
@@ -151,5 +167,19 @@ std::string Brief(const Json& value) {
   if (text.size() > kShown) text = text.substr(0, kShown - 3) + "...";
   return text;
 }
+
+}  // namespace
+
+absl::StatusOr<Json> ParseJson(absl::string_view text, absl::string_view what) {
+  return Parse<Json>(text, what);
+}
+
+absl::StatusOr<OrderedJson> ParseOrderedJson(absl::string_view text,
+                                             absl::string_view what) {
+  return Parse<OrderedJson>(text, what);
+}
+
+std::string Brief(const Json& value) { return BriefText(value); }
+std::string Brief(const OrderedJson& value) { return BriefText(value); }
 
 }  // namespace mkvm::model

@@ -11,6 +11,8 @@
 namespace mkvm::model {
 
 using Json = nlohmann::json;
+// Members stay in the order of the text.
+using OrderedJson = nlohmann::ordered_json;
 
 // Parses a whole text. Stricter than nlohmann's own parse(): a key that occurs
 // twice in one object, a NUL byte and nesting deeper than 64 are errors too,
@@ -19,8 +21,14 @@ using Json = nlohmann::json;
 // the text.
 absl::StatusOr<Json> ParseJson(absl::string_view text, absl::string_view what);
 
+// The same. An integer beyond 64 bits is a binary value that holds its digits,
+// since a double would lose some.
+absl::StatusOr<OrderedJson> ParseOrderedJson(absl::string_view text,
+                                             absl::string_view what);
+
 // A value as people write it, cut to a short line, for messages.
 std::string Brief(const Json& value);
+std::string Brief(const OrderedJson& value);
 
 }  // namespace mkvm::model
 
