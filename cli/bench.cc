@@ -1,48 +1,23 @@
 // mkvm bench: how fast programs decode, with what they are held against: the
 // read-only stream of the same minutes, and the tokens of other machines.
 #include <cstdio>
-#include <ctime>
 #include <string>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "cli/bench_plan.h"
 #include "cli/bench_report.h"
 #include "cli/bench_run.h"
 #include "cli/build_commit.h"
+#include "cli/date.h"
 #include "cli/device.h"
 #include "cli/flags.h"
-#include "cli/io.h"
 #include "cli/verbs.h"
 #include "vm/gpu_state.h"
 
 namespace mkvm::cli {
 namespace {
-
-std::string ProcessorName() {
-  const absl::StatusOr<std::string> text = ReadFile("/proc/cpuinfo");
-  if (!text.ok()) return "CPU";
-  for (absl::string_view line : absl::StrSplit(*text, '\n')) {
-    if (!absl::ConsumePrefix(&line, "model name")) continue;
-    const size_t colon = line.find(':');
-    if (colon == absl::string_view::npos) continue;
-    return std::string(absl::StripAsciiWhitespace(line.substr(colon + 1)));
-  }
-  return "CPU";
-}
-
-std::string DateUtc() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts = {};
-  ::gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
 
 std::string Format(const BenchReport& report, absl::string_view form) {
   if (form == "json") return BenchJson(report);
@@ -74,7 +49,7 @@ absl::Status BenchVerb(Args args) {
   report.date_utc = DateUtc();
   report.version = MKVM_VERSION;
   report.commit = kBuildCommit;
-  report.hardware = device->gpu ? device->gpu_info.name : ProcessorName();
+  report.hardware = HardwareName(*device);
   report.driver = monitor.driver_version();
   const BenchRun bench = {f, *plan, *device, monitor, report};
   if (absl::Status s = f.roofline         ? RunRoofline(bench)

@@ -3,11 +3,12 @@
 // A few short decodes are traced, of geometries cut to two layers and at
 // several positions, so that what the costs depend on varies; the scheduler
 // fits the costs to the traces (scheduler/calibrate.h).
+#include "cli/calibrate.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -79,14 +80,9 @@ Flags MakeFlags(CalibrateFlags& f) {
   return flags;
 }
 
-int ThreadsOf(const CalibrateFlags& f) {
-  return static_cast<int>(
-      f.threads.value_or(std::max(1u, std::thread::hardware_concurrency())));
-}
-
 absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(
-    const Experiment& experiment, const Device& device,
-    const scheduler::Target& target, const CalibrateFlags& f) {
+    const Experiment& experiment, const scheduler::Target& target,
+    const Calibration& calibration) {
   absl::StatusOr<model::Config> config = model::FindConfig(experiment.config);
   if (!config.ok()) return config.status();
   config->num_layers = std::min(config->num_layers, experiment.max_layers);
@@ -107,8 +103,8 @@ absl::StatusOr<std::unique_ptr<Decoder>> MakeDecoder(
       !s.ok()) {
     return s;
   }
-  return Decoder::Create(device, *std::move(program),
-                         model::MakeSynthetic(*config, 1), ThreadsOf(f));
+  return Decoder::Create(calibration.device, *std::move(program),
+                         model::MakeSynthetic(*config, 1), calibration.threads);
 }
 
 // `passes` passes from `position` on; the KV cache before it holds zeros, which
@@ -155,13 +151,13 @@ absl::StatusOr<trace::Trace> TraceAt(Decoder& decoder, int64_t position) {
   return *std::move(result->trace);
 }
 
-absl::Status RunExperiment(const Experiment& experiment, const Device& device,
+absl::Status RunExperiment(const Experiment& experiment,
                            const scheduler::Target& target,
-                           const CalibrateFlags& f,
+                           const Calibration& calibration,
                            std::vector<trace::Trace>& traces,
                            std::vector<double>& pass_us) {
   absl::StatusOr<std::unique_ptr<Decoder>> decoder =
-      MakeDecoder(experiment, device, target, f);
+      MakeDecoder(experiment, target, calibration);
   if (!decoder.ok()) return decoder.status();
   for (const int64_t position : experiment.positions) {
     absl::StatusOr<trace::Trace> trace = TraceAt(**decoder, position);
@@ -176,8 +172,9 @@ absl::Status RunExperiment(const Experiment& experiment, const Device& device,
     trace->stream_gb_per_s = target.stream_gb_per_s;
     absl::FPrintF(stderr, "%s: %.1f us per pass, traced %d instructions\n",
                   trace->command, *us, trace->events.size());
-    if (!f.traces.empty()) {
-      const std::string path = absl::StrCat(f.traces, traces.size(), ".mkt");
+    if (!calibration.traces.empty()) {
+      const std::string path =
+          absl::StrCat(calibration.traces, traces.size(), ".mkt");
       if (absl::Status s = WriteFile(path, trace::Serialize(*trace)); !s.ok()) {
         return s;
       }
@@ -189,6 +186,32 @@ absl::Status RunExperiment(const Experiment& experiment, const Device& device,
 
 }  // namespace
 
+absl::StatusOr<scheduler::Target> Calibrate(const Calibration& calibration) {
+  scheduler::Target target = calibration.base;
+  const absl::StatusOr<double> stream =
+      MeasureStream(calibration.device, calibration.threads, kStreamRepeats);
+  if (!stream.ok()) return stream.status();
+  target.stream_gb_per_s = *stream;
+  absl::FPrintF(stderr, "stream: %.1f GB/s\n", *stream);
+
+  std::vector<trace::Trace> traces;
+  std::vector<double> pass_us;
+  for (const Experiment& experiment : Experiments(calibration.device)) {
+    if (absl::Status s =
+            RunExperiment(experiment, target, calibration, traces, pass_us);
+        !s.ok()) {
+      return s;
+    }
+  }
+  absl::StatusOr<scheduler::Target> fitted =
+      scheduler::Fit(traces, target, pass_us);
+  if (!fitted.ok()) return fitted.status();
+  fitted->stream_gb_per_s = *stream;
+  fitted->notes =
+      absl::StrCat("measured by mkvm calibrate on ", traces.front().machine);
+  return fitted;
+}
+
 absl::Status CalibrateVerb(Args args) {
   CalibrateFlags f;
   Flags flags = MakeFlags(f);
@@ -199,33 +222,19 @@ absl::Status CalibrateVerb(Args args) {
   }
   if (!none.ok()) return none.status();
   if (f.out.empty()) return UsageError("calibrate needs -o FILE.json");
-  if (f.threads.value_or(1) < 1) return UsageError("--threads is not above 0");
+  const absl::StatusOr<int> threads = ThreadCount(f.threads);
+  if (!threads.ok()) return threads.status();
   absl::StatusOr<Device> device = ChooseDevice(f.device);
   if (!device.ok()) return device.status();
-  absl::StatusOr<scheduler::Target> target = TargetOf(*device);
+  absl::StatusOr<scheduler::Target> base = TargetOf(*device);
+  if (!base.ok()) return base.status();
+  const absl::StatusOr<scheduler::Target> target =
+      Calibrate({.device = *std::move(device),
+                 .threads = *threads,
+                 .base = *std::move(base),
+                 .traces = f.traces});
   if (!target.ok()) return target.status();
-  absl::StatusOr<double> stream =
-      MeasureStream(*device, ThreadsOf(f), kStreamRepeats);
-  if (!stream.ok()) return stream.status();
-  target->stream_gb_per_s = *stream;
-  absl::FPrintF(stderr, "stream: %.1f GB/s\n", *stream);
-
-  std::vector<trace::Trace> traces;
-  std::vector<double> pass_us;
-  for (const Experiment& experiment : Experiments(*device)) {
-    if (absl::Status s =
-            RunExperiment(experiment, *device, *target, f, traces, pass_us);
-        !s.ok()) {
-      return s;
-    }
-  }
-  absl::StatusOr<scheduler::Target> fitted =
-      scheduler::Fit(traces, *target, pass_us);
-  if (!fitted.ok()) return fitted.status();
-  fitted->stream_gb_per_s = *stream;
-  fitted->notes =
-      absl::StrCat("measured by mkvm calibrate on ", traces.front().machine);
-  return WriteFile(f.out, scheduler::TargetToJson(*fitted));
+  return WriteFile(f.out, scheduler::TargetToJson(*target));
 }
 
 }  // namespace mkvm::cli

@@ -162,22 +162,29 @@ absl::Status WriteSimulation(const CompileFlags& f, const isa::Program& program,
 }  // namespace
 
 absl::StatusOr<isa::Program> CompileFor(const model::Config& config,
-                                        const Device& device, int64_t positions,
-                                        bool logits,
+                                        const scheduler::Target& target,
+                                        int64_t positions, bool logits,
                                         scheduler::CompileOptions options) {
   if (positions > config.max_positions) {
     return absl::OutOfRangeError(
         absl::StrFormat("%d positions are needed, but the model has %d",
                         positions, config.max_positions));
   }
-  absl::StatusOr<scheduler::Target> target = TargetOf(device);
-  if (!target.ok()) return target.status();
   constexpr int64_t kStep = 1024;
   const int64_t rounded = (positions + kStep - 1) / kStep * kStep;
   options.max_context =
       static_cast<uint32_t>(std::min<int64_t>(rounded, config.max_positions));
   options.logits = logits;
-  return scheduler::Compile(config, *target, options);
+  return scheduler::Compile(config, target, options);
+}
+
+absl::StatusOr<isa::Program> CompileFor(const model::Config& config,
+                                        const Device& device, int64_t positions,
+                                        bool logits,
+                                        scheduler::CompileOptions options) {
+  const absl::StatusOr<scheduler::Target> target = TargetOf(device);
+  if (!target.ok()) return target.status();
+  return CompileFor(config, *target, positions, logits, options);
 }
 
 absl::Status CompileVerb(Args args) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <limits>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "cli/flags.h"
 #include "cli/io.h"
@@ -29,6 +31,18 @@ std::string TargetNameOf(const vm::GpuInfo& gpu) {
     if (absl::StrContains(squeezed, name)) return name;
   }
   return "";
+}
+
+std::string ProcessorName() {
+  const absl::StatusOr<std::string> text = ReadFile("/proc/cpuinfo");
+  if (!text.ok()) return "CPU";
+  for (absl::string_view line : absl::StrSplit(*text, '\n')) {
+    if (!absl::ConsumePrefix(&line, "model name")) continue;
+    const size_t colon = line.find(':');
+    if (colon == absl::string_view::npos) continue;
+    return std::string(absl::StripAsciiWhitespace(line.substr(colon + 1)));
+  }
+  return "CPU";
 }
 
 }  // namespace
@@ -68,6 +82,20 @@ absl::StatusOr<Device> ChooseDevice(absl::string_view flag) {
 
 std::string DefaultConfig(const Device& device) {
   return device.gpu ? "qwen3-0.6b" : "qwen3-tiny";
+}
+
+std::string HardwareName(const Device& device) {
+  return device.gpu ? device.gpu_info.name : ProcessorName();
+}
+
+absl::StatusOr<int> ThreadCount(const std::optional<int64_t>& flag) {
+  const int64_t threads =
+      flag.value_or(std::max(1u, std::thread::hardware_concurrency()));
+  if (threads < 1) return UsageError("--threads is not above 0");
+  if (threads > std::numeric_limits<int>::max()) {
+    return UsageError("--threads is out of range");
+  }
+  return static_cast<int>(threads);
 }
 
 absl::StatusOr<std::unique_ptr<vm::Machine>> CreateMachine(const Device& device,

@@ -2,6 +2,7 @@
 #ifndef MKVM_CLI_DEVICE_H_
 #define MKVM_CLI_DEVICE_H_
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,6 +30,13 @@ absl::StatusOr<Device> ChooseDevice(absl::string_view flag);
 // The built-in geometry that suits a device when nothing else says one:
 // "qwen3-0.6b" on a GPU, "qwen3-tiny" on the CPU.
 std::string DefaultConfig(const Device& device);
+
+// "NVIDIA H200", or the processor's name.
+std::string HardwareName(const Device& device);
+
+// Of the CPU machine: `flag`, or one per core. A usage error when it is below
+// 1 or above what an int holds.
+absl::StatusOr<int> ThreadCount(const std::optional<int64_t>& flag);
 
 // `threads`: of the CPU machine, 0: one per core.
 absl::StatusOr<std::unique_ptr<vm::Machine>> CreateMachine(const Device& device,

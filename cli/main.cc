@@ -22,6 +22,7 @@ constexpr Verb kVerbs[] = {
     {"run", "run a program: decode with a model, or .npy in and out", RunVerb},
     {"compile", "compile a model's geometry for a target", CompileVerb},
     {"calibrate", "measure this machine, for compile and info", CalibrateVerb},
+    {"tune", "find the fastest shape of program for this machine", TuneVerb},
     {"bench", "measure decoding, beside the stream and a check", BenchVerb},
     {"asm", "assemble a .mkasm text into a program", AsmVerb},
     {"dis", "print a program as .mkasm text", DisVerb},
@@ -30,6 +31,10 @@ constexpr Verb kVerbs[] = {
     {"isa", "print the instruction set's documentation", IsaVerb},
     {"score", "teacher-forced logits of given tokens as .npy", ScoreVerb},
     {"trace", "what a recorded or predicted trace says", TraceVerb},
+    {"tokenize", "the token ids of a text", TokenizeVerb},
+    {"detokenize", "the text of token ids", DetokenizeVerb},
+    {"template", "a conversation as the model's chat template has it",
+     TemplateVerb},
     {"version", "print the version", VersionVerb},
     {"help", "print this, or a verb's flags", HelpVerb},
 };
@@ -40,7 +45,7 @@ std::string Overview() {
       "usage: mkvm VERB [ARGUMENTS]\n\n";
   for (const Verb& verb : kVerbs) {
     absl::StrAppend(&text, "  ", verb.name,
-                    std::string(10 - verb.name.size(), ' '), verb.summary,
+                    std::string(12 - verb.name.size(), ' '), verb.summary,
                     "\n");
   }
   absl::StrAppend(&text, "\n`mkvm VERB --help` lists the flags of a verb.\n");

@@ -19,6 +19,7 @@ using Args = absl::Span<const std::string>;
 absl::Status RunVerb(Args args);
 absl::Status CompileVerb(Args args);
 absl::Status CalibrateVerb(Args args);
+absl::Status TuneVerb(Args args);
 absl::Status BenchVerb(Args args);
 absl::Status AsmVerb(Args args);
 absl::Status DisVerb(Args args);
@@ -27,6 +28,9 @@ absl::Status InfoVerb(Args args);
 absl::Status IsaVerb(Args args);
 absl::Status ScoreVerb(Args args);
 absl::Status TraceVerb(Args args);
+absl::Status TokenizeVerb(Args args);
+absl::Status DetokenizeVerb(Args args);
+absl::Status TemplateVerb(Args args);
 absl::Status VersionVerb(Args args);
 absl::Status HelpVerb(Args args);
 

@@ -14,6 +14,8 @@ namespace {
 
 using Shape = std::vector<uint32_t>;
 
+constexpr size_t kSamplesBeforeMove = 3;
+
 uint32_t Get(const Target& target, const TuneKey& key) {
   return std::visit(
       [&](auto field) { return static_cast<uint32_t>(target.*field); },
@@ -100,7 +102,7 @@ class Search {
       key.values.push_back(Get(base, key));
       SortUnique(key.values);
     }
-    Add(base);
+    Add(base, IdentityOf(base));
   }
 
   absl::StatusOr<TuneResult> Run() {
@@ -134,15 +136,25 @@ class Search {
            Cost(index) <= cost * (1 + options_.tolerance);
   }
 
-  size_t Add(const Target& target) {
-    TuneCandidate candidate;
+  Shape ShapeOf(const Target& target) const {
+    Shape shape;
+    for (const TuneKey& key : keys_) shape.push_back(Get(target, key));
+    return shape;
+  }
+
+  std::string IdentityOf(const Target& target) const {
+    return options_.identity ? options_.identity(target) : "";
+  }
+
+  // `identity` is the target's.
+  size_t Add(const Target& target, std::string identity) {
+    const size_t index = candidates_.size();
+    TuneCandidate& candidate = candidates_.emplace_back();
     candidate.target = target;
-    for (const TuneKey& key : keys_) {
-      candidate.shape.push_back(Get(target, key));
-    }
-    index_of_[candidate.shape] = candidates_.size();
-    candidates_.push_back(std::move(candidate));
-    return candidates_.size() - 1;
+    candidate.shape = ShapeOf(target);
+    index_of_shape_[candidate.shape] = index;
+    if (!identity.empty()) index_of_identity_[std::move(identity)] = index;
+    return index;
   }
 
   void Measure(size_t index) {
@@ -164,12 +176,13 @@ class Search {
   std::optional<size_t> Visit(const TuneKey& key, uint32_t value) {
     Target target = candidates_[incumbent_].target;
     Set(key, value, target);
-    Shape shape;
-    for (const TuneKey& k : keys_) shape.push_back(Get(target, k));
-    const auto known = index_of_.find(shape);
-    if (known != index_of_.end()) return known->second;
+    const auto same_shape = index_of_shape_.find(ShapeOf(target));
+    if (same_shape != index_of_shape_.end()) return same_shape->second;
+    std::string identity = IdentityOf(target);
+    const auto same = index_of_identity_.find(identity);
+    if (same != index_of_identity_.end()) return same->second;
     if (!BudgetLeft()) return std::nullopt;
-    const size_t index = Add(target);
+    const size_t index = Add(target, std::move(identity));
     Measure(index);
     return index;
   }
@@ -190,19 +203,40 @@ class Search {
   }
 
   // Whether the incumbent has moved. It does for something better by more
-  // than the tolerance only, so that the descent ends.
+  // than the tolerance only, so that the descent ends, and only if that is so
+  // in the median of three measurements of each: the one may have been lucky,
+  // the other's machine still cold.
   bool SearchLine(const TuneKey& key) {
     std::vector<size_t> line;
-    double best = std::numeric_limits<double>::infinity();
     for (const uint32_t value : key.values) {
       const std::optional<size_t> index = Visit(key, value);
       if (!index) break;
       line.push_back(*index);
-      best = std::min(best, Cost(*index));
     }
-    if (!std::isfinite(best) || Ties(incumbent_, best)) return false;
-    incumbent_ = SmallestOfTheBest(line).value_or(incumbent_);
+    std::optional<size_t> chosen = BetterThanIncumbent(line);
+    if (!chosen) return false;
+    for (size_t samples = 1; samples < kSamplesBeforeMove; ++samples) {
+      for (const size_t index : {incumbent_, *chosen}) {
+        const TuneCandidate& candidate = candidates_[index];
+        if (candidate.status.ok() && candidate.samples.size() <= samples &&
+            BudgetLeft()) {
+          Measure(index);
+        }
+      }
+    }
+    chosen = BetterThanIncumbent(line);
+    if (!chosen) return false;
+    incumbent_ = *chosen;
     return true;
+  }
+
+  std::optional<size_t> BetterThanIncumbent(
+      const std::vector<size_t>& line) const {
+    const std::optional<size_t> chosen = SmallestOfTheBest(line);
+    if (!chosen) return std::nullopt;
+    double best = std::numeric_limits<double>::infinity();
+    for (const size_t i : line) best = std::min(best, Cost(i));
+    return Ties(incumbent_, best) ? std::nullopt : chosen;
   }
 
   void Descend() {
@@ -253,7 +287,8 @@ class Search {
   const TuneMeasure& measure_;
   const TuneOptions& options_;
   std::vector<TuneCandidate> candidates_;
-  std::map<Shape, size_t> index_of_;
+  std::map<Shape, size_t> index_of_shape_;
+  std::map<std::string, size_t> index_of_identity_;
   size_t incumbent_ = 0;
   bool out_of_budget_ = false;
 };

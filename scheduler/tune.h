@@ -61,6 +61,9 @@ struct TuneOptions {
   // No measurement begins when `elapsed_seconds` says as much, but the first.
   double budget_seconds = std::numeric_limits<double>::infinity();
   std::function<double()> elapsed_seconds;  // left out: always 0
+  // Targets with the same text, unless it is empty, are one candidate: the
+  // first of them that was tried. Left out: every shape is one of its own.
+  std::function<std::string(const Target& target)> identity;
   // After each measurement, failed ones too.
   std::function<void(const TuneCandidate& candidate)> on_measured;
 };
@@ -73,7 +76,8 @@ struct TuneResult {
 
 // Coordinate search: from the base on, the values of one key are tried with
 // the others held, key after key, until no key's value is better than the one
-// held by more than the tolerance. Then the finals. With a function that
+// held by more than the tolerance; before a move both are measured thrice.
+// Then the finals. With a function that
 // always gives the same answers the result is always the same. Errors:
 // InvalidArgument when the tolerance is negative; when no candidate could be
 // measured, the first one's.
