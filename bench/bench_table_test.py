@@ -80,6 +80,32 @@ class BenchTableTest(unittest.TestCase):
         self.assertEqual(self.run_script()[0], 0)
         self.assertIn("| 32 | 20.50 |", self.page.read_text())
 
+    def test_ablations_are_named_where_there_are_any(self):
+        self.write("a.json", result([row(model="one", ablations="none"),
+                                     row(model="two", ablations="no_fuse"),
+                                     row(model="three", threads=2,
+                                         ablations="no_split_kv")]))
+        self.assertEqual(self.run_script()[0], 0)
+        text = self.page.read_text()
+        self.assertIn("| one | tagged |", text)
+        self.assertIn("| two | tagged, no_fuse |", text)
+        self.assertIn("| three | 2 threads, no_split_kv |", text)
+
+    def test_interpretation_has_a_table(self):
+        nops = result([])
+        del nops["rows"], nops["stream_gb_per_s"]
+        nops["interpretation"] = [
+            {"test": "nop", "what": "waits for nothing", "threads": None,
+             "ablations": "fetch_depth=1", "workers": 132,
+             "ns_per_instruction": 123.45, "ns_per_instruction_min": 120,
+             "ns_per_instruction_max": 125}]
+        self.write("a.json", nops)
+        self.assertEqual(self.run_script(), (0, ""))
+        text = self.page.read_text()
+        self.assertIn("| nop | waits for nothing | fetch_depth=1 | 132 | 123.5 "
+                      "(120.0..125.0) |", text)
+        self.assertNotIn("GB/s before", text)
+
     def test_notes_stand_with_the_source(self):
         self.write("a.json", result([row()], notes="at 300 W"))
         self.assertEqual(self.run_script()[0], 0)

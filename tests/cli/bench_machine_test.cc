@@ -117,6 +117,11 @@ TEST_F(BenchMachineTest, TheReferenceDiffersFromWhatIsMeasured) {
   const auto other = MakeReference(program, "counters", gpu, 0);
   ASSERT_TRUE(other.ok()) << other.status();
   EXPECT_EQ(other->name, "tagged");
+  gpu.ablations.no_prefetch = true;
+  const auto whole = MakeReference(program, "counters", gpu, 0);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ(whole->name, "tagged and nothing left out");
+  EXPECT_FALSE(whole->device.ablations.no_prefetch);
   EXPECT_EQ(isa::SerializeProgram(other->program),
             isa::SerializeProgram(program));
 }
