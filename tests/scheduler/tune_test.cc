@@ -89,7 +89,7 @@ TEST(TuneTest, IsDeterministicAndMeasuresAgainOnlyBeforeAMove) {
   const TuneResult first = MustTune(measure, no_finals);
   const std::vector<std::string> once = seen;
   // Three moves, one per key: the base and three more are measured thrice.
-  EXPECT_EQ(once.size(), first.candidates.size() + 4 * 2);
+  EXPECT_EQ(once.size(), first.candidates.size() + 8);
   seen.clear();
   const TuneResult second = MustTune(measure, no_finals);
   EXPECT_EQ(seen, once);
