@@ -30,7 +30,7 @@ TEST(AblationVerbs, EveryAblationIsASetupThatItsRowsName) {
   ASSERT_EQ(report["setups"].size(), 3u);
   ASSERT_EQ(report["rows"].size(), 6u);
   const char* names[] = {"none", "no_fuse", "no_fuse+no_split_kv"};
-  for (int i = 0; i < 3; ++i) {
+  for (size_t i = 0; i < 3; ++i) {
     EXPECT_EQ(report["setups"][i]["ablations"], names[i]);
     EXPECT_EQ(report["rows"][2 * i]["ablations"], names[i]);
     EXPECT_EQ(report["rows"][2 * i + 1]["ablations"], names[i]);
