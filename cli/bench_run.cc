@@ -144,7 +144,9 @@ Measured MeasureRow(const BenchRun& bench, BenchMachine& machine,
   figures.gpu = gpu;
   measured.row.figures = std::move(figures);
   measured.measurement = *std::move(measurement);
-  absl::FPrintF(stderr, "%s: %.1f us\n", BenchTestName(test),
+  const std::string ablations = bench.ablations.Name();
+  absl::FPrintF(stderr, "%s%s: %.1f us\n", BenchTestName(test),
+                ablations == "none" ? "" : absl::StrCat(", ", ablations),
                 measured.row.figures->us.median);
   return measured;
 }
