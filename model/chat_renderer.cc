@@ -87,6 +87,12 @@ absl::StatusOr<ToolCall> ReadToolCall(const OrderedJson& json,
                                      : DumpAsPython(*arguments)};
 }
 
+// Messages of other roles are left out, as by the templates.
+bool IsRendered(absl::string_view role) {
+  return role == "user" || role == "assistant" || role == "tool" ||
+         role == "system";
+}
+
 class Renderer {
  public:
   Renderer(const ChatRules& rules, const ChatOptions& options)
@@ -117,7 +123,6 @@ class Renderer {
       } else if (message.role == "tool") {
         RenderTool(i);
       }
-      // Other roles are left out, as by the template.
     }
     RenderPrompt();
     return std::move(out_);
@@ -150,7 +155,8 @@ class Renderer {
     if (message.content_is_text) message.content = TextOf(*content);
     const bool is_first_system = messages_.empty() && message.role == "system";
     if (!message.content_is_text &&
-        (is_first_system || rules_.content_must_be_text)) {
+        (is_first_system ||
+         (rules_.content_must_be_text && IsRendered(message.role)))) {
       return bad("\"content\" is no text, which this chat template needs");
     }
     const OrderedJson* reasoning = Find(json, "reasoning_content");

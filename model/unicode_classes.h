@@ -3,7 +3,7 @@
 //
 // tokenizers 0.23 splits text by Unicode 16 and normalises it by Unicode 9. The
 // libraries of Debian 12 and Ubuntu 24.04 know Unicode 14 and 15.
-// tests/parity/tokenizer_parity.py compares every code point.
+// tests/parity/text_parity.py compares every code point.
 #ifndef MKVM_MODEL_UNICODE_CLASSES_H_
 #define MKVM_MODEL_UNICODE_CLASSES_H_
 
