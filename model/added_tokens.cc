@@ -52,11 +52,10 @@ absl::Status AddedTokenFinder::Split(
       continue;
     }
     if (at > begin) {
-      const absl::Status s = piece(text.substr(begin, at - begin), -1);
+      absl::Status s = piece(text.substr(begin, at - begin), -1);
       if (!s.ok()) return s;
     }
-    const absl::Status s =
-        piece(text.substr(at, token->content.size()), token->id);
+    absl::Status s = piece(text.substr(at, token->content.size()), token->id);
     if (!s.ok()) return s;
     at += token->content.size();
     begin = at;

@@ -63,6 +63,11 @@ absl::StatusOr<Bpe> Bpe::Make(
         static_cast<uint32_t>(rank);
     bpe.merged_.push_back(whole_it->second);
   }
+  for (const int32_t left : bpe.byte_ids_) {
+    for (const int32_t right : bpe.byte_ids_) {
+      bpe.byte_ranks_.push_back(bpe.RankOf(left, right));
+    }
+  }
   return bpe;
 }
 
@@ -77,11 +82,12 @@ void Bpe::EncodeShort(absl::string_view word, Scratch& scratch,
   std::vector<uint32_t>& ranks = scratch.ranks;  // of ids[i] with ids[i + 1]
   ids.clear();
   ranks.clear();
-  for (const char c : word) {
-    ids.push_back(byte_ids_[static_cast<uint8_t>(c)]);
-  }
-  for (size_t i = 0; i + 1 < ids.size(); ++i) {
-    ranks.push_back(RankOf(ids[i], ids[i + 1]));
+  for (size_t i = 0; i < word.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(word[i]);
+    ids.push_back(byte_ids_[byte]);
+    if (i + 1 == word.size()) break;
+    ranks.push_back(
+        byte_ranks_[size_t{256} * byte + static_cast<uint8_t>(word[i + 1])]);
   }
   while (!ranks.empty()) {
     // The first of the lowest: equal merges are made from left to right.

@@ -57,7 +57,9 @@ class Bpe {
 
   std::array<int32_t, 256> byte_ids_;
   absl::flat_hash_map<uint64_t, uint32_t> ranks_;  // of a pair of ids
-  std::vector<int32_t> merged_;                    // what a rank makes
+  // The same for two bytes, 256 * left + right: a third of all look-ups.
+  std::vector<uint32_t> byte_ranks_;
+  std::vector<int32_t> merged_;  // what a rank makes
 };
 
 }  // namespace mkvm::model

@@ -144,8 +144,7 @@ class Renderer {
     const auto bad = [&](absl::string_view why) {
       return absl::InvalidArgumentError(absl::StrCat(Where(), ": ", why));
     };
-    if (!json.is_object())
-      return bad("no object with \"role\" and \"content\"");
+    if (!json.is_object()) return bad("no object with \"role\"");
     Message message;
     const OrderedJson* role = Find(json, "role");
     if (!IsText(role)) return bad("\"role\" is no text");

@@ -112,7 +112,10 @@ class Reader {
          {"dropout", "unk_token", "byte_fallback", "ignore_merges",
           "continuing_subword_prefix", "end_of_word_suffix"}) {
       const Json& value = *Find(model, name);
-      if (!value.is_null() && value != false && value != "" && value != 0) {
+      const bool is_off =
+          value.is_null() || value == false || value == 0 ||
+          (value.is_string() && value.get_ref<const std::string&>().empty());
+      if (!is_off) {
         return NotDone(absl::StrCat("model.", name), value, "none");
       }
     }
