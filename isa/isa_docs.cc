@@ -49,7 +49,7 @@ An instruction is 128 bytes, 128-byte aligned, little-endian.
 | Field | Meaning |
 |---|---|
 | `opcode` | what to do; numbers are never reused |
-| `flags` | bit 0, *release*: another worker may acquire the signal by a counter wait. Assembly sets it unless the signal is `relaxed`. A machine that polls tags need not carry out a relaxed signal that no untagged wait counts |
+| `flags` | bit 0, *release*: another worker may acquire the signal by a counter wait. Assembly sets it unless the signal is `relaxed`. |
 | `waits` | number of waits, 0 to 4 |
 | `lags` | bit i: wait i is for the previous pass (`lag`) |
 | `tagged` | bit i: wait i may be carried out by polling the tags of the data (`tagged`) |

@@ -24,7 +24,7 @@ inline constexpr uint32_t kPanelTileColumns = 32;
 inline constexpr uint32_t kStageColumns = 1024;
 inline constexpr uint32_t kStageBytes = kPanelRows * kStageColumns * 2;
 // Shared memory that a GPU worker needs besides its stages.
-inline constexpr uint32_t kWorkerReserveBytes = 28 * 1024;
+inline constexpr uint32_t kWorkerReserveBytes = 32 * 1024;
 
 enum class Opcode : uint16_t {
 #define MKVM_OP(code, Name, name, synopsis) k##Name = code,

@@ -49,7 +49,7 @@ __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
       generated && IsEos(static_cast<const int32_t*>(at.eos),
                          context.slot->dims[AdvanceIndex::eos].x, token);
   *static_cast<int32_t*>(at.stop) = (next >= run[1] || ended) ? 1 : 0;
-  ptx::StoreRelaxedSystem(&context.shared->token_ring[context.pass],
+  ptx::StoreRelaxedSystem(&context.shared->token_ring[context.pass()],
                           RingWord(token, generated));
 }
 

@@ -15,6 +15,7 @@
 
 #include <type_traits>
 
+#include "ops/attention_head128.cuh"
 #include "ops/device_context.cuh"
 #include "ops/kv_cache.cuh"
 #include "ops/ptx/math.cuh"
@@ -32,8 +33,6 @@ static_assert(kMaxGroupElements + 2 * kComputeWarps * (128 + 2) <=
 inline constexpr uint32_t kNowBegin =
     (kMaxGroupElements + 2 * kComputeWarps * (128 + 2) + 3) / 4 * 4;
 static_assert(kNowBegin + kMaxHeadDim <= kScratchFloats);
-
-inline constexpr float kLog2e = 1.4426950408889634f;
 
 // e^(a - b), 0 when a is -inf (an empty part), whatever b.
 __device__ inline float ExpDifference(float a, float b) {
@@ -65,15 +64,6 @@ struct HeadState {
     m = merged;
   }
 };
-
-__device__ inline void UnpackBf16(const uint4& packed, float (&out)[8]) {
-  const uint32_t words[4] = {packed.x, packed.y, packed.z, packed.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    out[2 * i] = isa::FloatOfBits(words[i] << 16);
-    out[2 * i + 1] = isa::FloatOfBits(words[i] & 0xffff0000u);
-  }
-}
 
 // The cache rows of one split.
 struct SplitRows {
@@ -289,9 +279,10 @@ __device__ inline void AttendGroup(const isa::AttentionOperands& op,
   }
 }
 
-__device__ inline void DeviceAttention(const isa::AttentionOperands& op,
-                                       const AttentionAddresses& at,
-                                       DeviceContext& context) {
+// Heads of any size; those of 128 elements are in ops/attention_head128.cuh.
+__device__ inline void DeviceAnyAttention(const isa::AttentionOperands& op,
+                                          const AttentionAddresses& at,
+                                          DeviceContext& context) {
   const uint32_t capacity = context.slot->dims[AttentionIndex::k_cache].y;
   const uint32_t rope_rows = context.slot->dims[AttentionIndex::rope].x;
   if (!CheckRoom(context, op.k_cache, capacity, op.splits, rope_rows)) return;
@@ -358,6 +349,12 @@ __device__ inline void DeviceAttention(const isa::AttentionOperands& op,
   } else {
     attend(std::integral_constant<int, 1>(), std::integral_constant<int, 2>());
   }
+}
+
+__device__ __forceinline__ void DeviceAttention(
+    const isa::AttentionOperands& op, const AttentionAddresses& at,
+    DeviceContext& context) {
+  head128::DeviceAttention(op, at, context);
 }
 
 }  // namespace mkvm::ops

@@ -39,7 +39,7 @@ __device__ inline void GatherSplits(const isa::AttentionMergeOperands& op,
   }
 }
 
-__device__ inline void DeviceAttentionMerge(
+__device__ inline void DeviceAnyAttentionMerge(
     const isa::AttentionMergeOperands& op, const AttentionMergeAddresses& at,
     DeviceContext& context) {
   const bool polled = context.IsPolled(AttentionMergeIndex::part);
@@ -77,6 +77,85 @@ __device__ inline void DeviceAttentionMerge(
   if (i < op.count) {
     const uint64_t head = uint64_t{op.kv_head} * op.group + op.member;
     context.Store(at.y, head * op.head_dim + op.begin + i, acc / l);
+  }
+}
+
+// Up to 16 splits, kElements elements for each of the 2 lanes of a split: by
+// the first warp, in registers.
+template <uint32_t kElements>
+__device__ __forceinline__ void MergeInWarp(
+    const isa::AttentionMergeOperands& op, const AttentionMergeAddresses& at,
+    DeviceContext& context) {
+  static_assert(kElements % 4 == 0);
+  const uint32_t split = context.lane() / 2, half = context.lane() % 2;
+  const uint32_t row = (op.kv_head * op.splits + split) * op.group + op.member;
+  const uint32_t* part =
+      static_cast<const uint32_t*>(at.part) + uint64_t{row} * (op.head_dim + 4);
+  const uint32_t begin = op.begin + half * kElements;
+  const bool there = split < op.splits;
+  uint32_t words[kElements + 2];
+  context.LoadTogether(words, context.IsPolled(AttentionMergeIndex::part),
+                       op.part, [&](uint32_t(&to)[kElements + 2]) {
+                         const uint32_t tag = context.tag;
+#pragma unroll
+                         for (uint32_t e = 0; e < kElements; e += 4) {
+                           uint4 v = make_uint4(tag, tag, tag, tag);
+                           if (there)
+                             v = ptx::LoadRelaxedGpu4(part + begin + e);
+                           to[e] = v.x;
+                           to[e + 1] = v.y;
+                           to[e + 2] = v.z;
+                           to[e + 3] = v.w;
+                         }
+                         uint2 v = make_uint2(tag, tag);
+                         if (there)
+                           v = ptx::LoadRelaxedGpu2(part + op.head_dim);
+                         to[kElements] = v.x;
+                         to[kElements + 1] = v.y;
+                       });
+  const float m =
+      there ? fmaxf(isa::FloatOfF24Bits(words[kElements]), head128::kNone)
+            : head128::kNone;
+  float most = m;
+#pragma unroll
+  for (int offset = 2; offset < 32; offset *= 2) {
+    most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, offset));
+  }
+  const float weight = head128::Weight(m, most);
+  float value[kElements + 1];
+#pragma unroll
+  for (uint32_t e = 0; e < kElements; ++e) {
+    value[e] = isa::FloatOfF24Bits(words[e]) * weight;
+  }
+  value[kElements] = isa::FloatOfF24Bits(words[kElements + 1]) * weight;
+#pragma unroll
+  for (int offset = 2; offset < 32; offset *= 2) {
+#pragma unroll
+    for (uint32_t e = 0; e <= kElements; ++e) {
+      value[e] += __shfl_xor_sync(0xffffffffu, value[e], offset);
+    }
+  }
+  if (split == 0) {
+    const float scale = __fdividef(1.0f, value[kElements]);
+    const uint64_t to =
+        (uint64_t{op.kv_head} * op.group + op.member) * op.head_dim + begin;
+#pragma unroll
+    for (uint32_t e = 0; e < kElements; e += 4) {
+      context.Store4(at.y, to + e, value[e] * scale, value[e + 1] * scale,
+                     value[e + 2] * scale, value[e + 3] * scale);
+    }
+  }
+}
+
+// By the first warp; AnyAttentionMerge does what doesn't fit it.
+__device__ __forceinline__ void DeviceAttentionMerge(
+    const isa::AttentionMergeOperands& op, const AttentionMergeAddresses& at,
+    DeviceContext& context) {
+  if (context.warp() != 0) return;
+  if (op.count == 16) {
+    MergeInWarp<8>(op, at, context);
+  } else {
+    MergeInWarp<4>(op, at, context);
   }
 }
 

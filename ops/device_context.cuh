@@ -15,6 +15,7 @@
 #include "ops/fault.h"
 #include "ops/ptx/barrier.cuh"
 #include "ops/ptx/memory.cuh"
+#include "ops/shared_memory.cuh"
 #include "ops/trace_record.h"
 
 // The interpreter is compiled twice, from the same sources: as it is, and with
@@ -27,97 +28,6 @@
 namespace mkvm::ops {
 
 constexpr bool kTraced = MKVM_TRACED != 0;
-
-inline constexpr uint32_t kComputeWarps = 8;
-inline constexpr uint32_t kComputeThreads = 32 * kComputeWarps;
-inline constexpr uint32_t kMaxStages = 16;
-// Panels whose partial sums an op may hold at once.
-inline constexpr uint32_t kPanelGroup = 8;
-inline constexpr uint32_t kScratchFloats = 4400;
-
-// Typed addresses, e.g. GemvAddresses: for each buffer operand where its data
-// are (nullptr if not given), at the same index as in the operand struct.
-#define MKVM_OP(code, Name, name, synopsis) struct Name##Addresses {
-#define MKVM_READ(f, d, s, b, c) void* f;
-#define MKVM_OPT_READ MKVM_READ
-#define MKVM_WEIGHT MKVM_READ
-#define MKVM_OPT_WEIGHT MKVM_READ
-#define MKVM_WRITE MKVM_READ
-#define MKVM_OPT_WRITE MKVM_READ
-#define MKVM_UPDATE MKVM_READ
-#define MKVM_U32(f, d) void* f##_unused;
-#define MKVM_F32(f, d) void* f##_unused;
-#define MKVM_ENUM(f, T, d) void* f##_unused;
-#define MKVM_END(Name) \
-  }                    \
-  ;
-#include "isa/opcodes.def"
-
-// Operand indices by name, e.g. GemvIndex::x.
-#define MKVM_OP(code, Name, name, synopsis) \
-  struct Name##Index {                      \
-    enum : uint32_t {
-#define MKVM_READ(f, d, s, b, c) f,
-#define MKVM_OPT_READ MKVM_READ
-#define MKVM_WEIGHT MKVM_READ
-#define MKVM_OPT_WEIGHT MKVM_READ
-#define MKVM_WRITE MKVM_READ
-#define MKVM_OPT_WRITE MKVM_READ
-#define MKVM_UPDATE MKVM_READ
-#define MKVM_U32(f, d) f,
-#define MKVM_F32(f, d) f,
-#define MKVM_ENUM(f, T, d) f,
-#define MKVM_END(Name) \
-  kCount               \
-  }                    \
-  ;                    \
-  }                    \
-  ;
-#include "isa/opcodes.def"
-
-// One decoded instruction in shared memory.
-struct InstructionSlot {
-  isa::Instruction instruction;
-  // Of buffer operands, by operand index: so that no body looks them up in
-  // global memory on its critical path.
-  void* addresses[isa::kOperandWords];
-  uint2 dims[isa::kOperandWords];  // the first two dimensions
-  uint32_t f24_operands;           // bit i: operand i is an f24 buffer
-  uint32_t panel_operands;         // bit i: operand i is stored in panels
-  // The counter values that the waits want in this pass; 0: none.
-  uint32_t wanted[isa::kMaxWaits];
-  // Traced kernel.
-  TraceRecord record;
-  TraceRead reads[kComputeWarps];
-};
-
-// The shared memory of a block; the weight stages follow it, 128-byte aligned.
-inline constexpr uint32_t kInstructionSlots = 8;
-struct SharedMemory {
-  alignas(128) InstructionSlot slots[kInstructionSlots];
-  uint64_t slot_full[kInstructionSlots];
-  uint64_t slot_empty[kInstructionSlots];
-  uint64_t leave;        // completes when the compute threads have left
-  uint64_t loader_left;  // traced kernel: when the loader has left, too
-  uint64_t stage_full[kMaxStages];
-  uint64_t stage_empty[kMaxStages];
-  // Partial sums [warp][panel][row] and squares [warp] of a gemv. Two copies,
-  // used in turn: a copy is read after one barrier and written again only by
-  // warps that have passed the next.
-  float partials[2][kComputeWarps][kPanelGroup][isa::kPanelRows];
-  float squares[2][kComputeWarps];
-  alignas(16) float scratch[kScratchFloats];
-  // What cold paths need; constant during a launch.
-  uint32_t* abort;       // global: some worker has faulted
-  Fault* fault;          // host memory: its record
-  uint64_t* token_ring;  // host memory: one word per pass
-  uint64_t watchdog_ns;
-  int64_t first_position;
-  uint32_t stop;  // halt's broadcast
-};
-inline constexpr uint32_t kStagesOffset =
-    (sizeof(SharedMemory) + 127) / 128 * 128;
-static_assert(kStagesOffset <= isa::kWorkerReserveBytes);
 
 // The time of a record; never 0.
 __device__ inline uint32_t TraceClock() { return ptx::ClockCyclesLow() | 1; }
@@ -160,29 +70,33 @@ static __device__ __noinline__ bool PollStage(SharedMemory* shared, Place place,
                                               uint32_t stage, uint32_t parity);
 
 // Lives in registers: no out-of-line function takes its address. (Local memory
-// for 320 threads would not fit the L1 cache that the stages leave; it made
+// for all threads would not fit the L1 cache that the stages leave; it made
 // every op about 8,000 cycles longer: docs/performance.md.)
 class DeviceContext {
  public:
-  SharedMemory* shared;
+  [[no_unique_address]] SharedPointer shared;
   InstructionSlot* slot;  // in shared memory
+  uint32_t thread_index;  // of the block
   uint32_t num_stages;
   uint32_t stage;  // next stage to consume
   uint32_t stage_parity;
   uint32_t partials_copy;  // which copy of partials is next
   bool has_operands;       // traced kernel: this warp has read some
-  uint32_t pass;
-  uint32_t tag;  // of this pass
-  uint32_t pc;
+  uint32_t tag;            // of this pass
   // This thread has lost a wait or raised a fault. The body goes on, so that
   // every barrier is met, and the block leaves at the end of the instruction.
   bool faulty;
+  bool block_faulty;  // some thread is, as of the last commit
+  bool committed;     // the instruction has had its last barrier
 
-  __device__ uint32_t thread() const { return threadIdx.x; }
-  __device__ uint32_t warp() const { return threadIdx.x / 32; }
-  __device__ uint32_t lane() const { return threadIdx.x % 32; }
+  __device__ uint32_t thread() const { return thread_index; }
+  __device__ uint32_t warp() const { return thread_index / 32; }
+  __device__ uint32_t lane() const { return thread_index % 32; }
+  __device__ uint32_t pass() const { return slot->head.pass; }
   // Of this pass, tokens.
-  __device__ int64_t position() const { return shared->first_position + pass; }
+  __device__ int64_t position() const {
+    return shared->first_position + pass();
+  }
   __device__ bool IsPolled(uint32_t operand) const {
     return slot->instruction.OperandIsPolled(operand);
   }
@@ -193,7 +107,21 @@ class DeviceContext {
     return slot->panel_operands >> operand & 1;
   }
   __device__ Place place() const {
-    return {pass, pc, slot->instruction.opcode};
+    return {slot->head.pass, slot->head.pc, slot->instruction.opcode};
+  }
+
+  // The copy of partial sums whose turn it is.
+  __device__ uint32_t NextPartials() {
+    const uint32_t copy = partials_copy;
+    partials_copy ^= 1;
+    return copy;
+  }
+
+  // The last barrier of an instruction: orders like Barrier, and all threads
+  // agree on whether one is faulty.
+  __device__ void Commit() {
+    block_faulty = ptx::SyncNamedOr(1, kComputeThreads, faulty);
+    committed = true;
   }
 
   // Orders the compute warps: shared and global accesses before it are seen
@@ -272,6 +200,14 @@ class DeviceContext {
     ptx::StoreRelaxedGpu(static_cast<uint32_t*>(base) + index,
                          isa::F24BitsOfFloat(value) | tag);
   }
+  // Four at once; each is atomic by itself. REQUIRES: index % 4 == 0.
+  __device__ void Store4(void* base, uint64_t index, float a, float b, float c,
+                         float d) const {
+    ptx::StoreRelaxedGpu4(
+        static_cast<uint32_t*>(base) + index,
+        make_uint4(isa::F24BitsOfFloat(a) | tag, isa::F24BitsOfFloat(b) | tag,
+                   isa::F24BitsOfFloat(c) | tag, isa::F24BitsOfFloat(d) | tag));
+  }
   __device__ void StoreRanked(void* base, uint64_t index, float score,
                               uint32_t row) const {
     ptx::StoreRelaxedGpu(static_cast<uint64_t*>(base) + index,
@@ -279,29 +215,43 @@ class DeviceContext {
   }
 
   // ---- the weight stream
-  // Waits until the next stage has arrived. Whole warp.
-  __device__ const uint4* WaitStage() {
-    uint64_t* const full = &shared->stage_full[stage];
-    if constexpr (kTraced) {
-      if (ptx::BarrierIsComplete(full, stage_parity)) return StageData();
-    }
+  // Waits until the next `count` stages have arrived. All compute warps.
+  // REQUIRES: count <= min(num_stages, kComputeWarps).
+  __device__ void WaitStages(uint32_t count) {
     const uint32_t begin = TraceNow();
-    if (!ptx::BarrierTestWait(full, stage_parity)) {
-      faulty |= !PollStage(shared, place(), stage, stage_parity);
+    if (warp() < count) {
+      const uint32_t ahead = stage + warp();
+      const bool wraps = ahead >= num_stages;
+      const uint32_t mine = wraps ? ahead - num_stages : ahead;
+      const uint32_t parity = stage_parity ^ static_cast<uint32_t>(wraps);
+      if (!ptx::BarrierTestWait(&shared->stage_full[mine], parity)) {
+        faulty |= !PollStage(shared, place(), mine, parity);
+        TraceStage(begin);
+      }
     }
-    TraceStage(begin);
-    return StageData();
+    // Every stage has been seen by one of the warps.
+    Barrier();
   }
-  __device__ const uint4* StageData() const {
+  // Stage `ahead` of those waited for.
+  __device__ const uint4* StageData(uint32_t ahead) const {
+    uint32_t at = stage + ahead;
+    if (at >= num_stages) at -= num_stages;
     return reinterpret_cast<const uint4*>(
-        reinterpret_cast<const char*>(shared) + kStagesOffset +
-        stage * isa::kStageBytes);
+        reinterpret_cast<const char*>(static_cast<SharedMemory*>(shared)) +
+        kStagesOffset + at * isa::kStageBytes);
   }
-  // Hands the stage back; the warp has read what it needs of it. Whole warp.
-  __device__ void FreeStage() {
-    ptx::BarrierArrive(&shared->stage_empty[stage]);
-    if (++stage == num_stages) {
-      stage = 0;
+  // Hands back what was waited for. All compute warps.
+  __device__ void FreeStages(uint32_t count) {
+    // All warps have read what they need of it.
+    Barrier();
+    if (warp() == kComputeWarps - 1 && lane() < count) {
+      uint32_t mine = stage + lane();
+      if (mine >= num_stages) mine -= num_stages;
+      ptx::BarrierArrive(&shared->stage_empty[mine]);
+    }
+    stage += count;
+    if (stage >= num_stages) {
+      stage -= num_stages;
       stage_parity ^= 1;
     }
   }

@@ -1,368 +1,343 @@
 // gemv: a range of rows of a packed matrix times an activation vector.
 //
-// The weights arrive as stages of one panel (8 rows) by up to 1024 columns (a
-// slab). Within a slab, the tiles of 32 columns go round the 8 compute warps:
-// warp w owns tiles w, w+8, w+16, w+24 and multiplies them on the tensor
-// cores. One mma.m16n8k16 takes 8 rows x 32 columns as its A operand
-// (ops/panel.h); its B operand holds the vector's two column halves, each split
-// into an upper and a lower bf16 so that no activation bit is lost:
-//
-//   B column   0            1            2            3            4..7
-//              half 0 high  half 1 high  half 0 low   half 1 low   zero
-//
-// The rows' partial sums of the warps meet in shared memory, in a fixed order.
-// A warp reads every column of its tiles once, four per lane and slab and up to
-// kSlabsAtOnce slabs in one round trip; the lanes exchange by shuffles what
-// their B operands need. Weights come to registers one stage ahead, the first
-// before the vector is there.
-//
-// Order of stages: groups of up to 8 panels; within a group slab by slab, so
-// that a slab of the vector is converted once per group; within a slab panel by
-// panel, with a silu_mul's gate and up panels side by side.
+// The weights come first: as many stages as registers hold (a chunk,
+// ops/gemv_stages.cuh) are taken before the vector is there. Then every warp
+// reads its columns of the vector, multiplies, and leaves its sums in shared
+// memory. A block barrier later the first warps add them up in a fixed order,
+// finish the rows and publish them, while the others go on to the next
+// instruction.
 #ifndef MKVM_OPS_GEMV_CUH_
 #define MKVM_OPS_GEMV_CUH_
 
+#include <type_traits>
+
 #include "ops/device_context.cuh"
-#include "ops/panel.h"
+#include "ops/gemv_stages.cuh"
 #include "ops/ptx/copy.cuh"
-#include "ops/ptx/math.cuh"
-#include "ops/ptx/mma.cuh"
 #include "ops/reduce.cuh"
 #include "ops/silu_mul.cuh"
 
 namespace mkvm::ops {
 
-inline constexpr uint32_t kSlabTiles =
-    isa::kStageColumns / isa::kPanelTileColumns;
-inline constexpr uint32_t kWarpTiles = kSlabTiles / kComputeWarps;
-
-// The shape of one gemv's stage order; loader and compute warps walk the same.
-struct GemvShape {
-  uint32_t panels;    // of w
-  uint32_t matrices;  // 2 with w2, else 1
-  uint32_t group;     // panels of w per group
-  uint32_t tiles;     // per panel
-  uint32_t slabs;
-
-  __device__ explicit GemvShape(const isa::GemvOperands& op)
-      : panels((op.rows + isa::kPanelRows - 1) / isa::kPanelRows),
-        matrices(op.w2 == isa::kNoBuffer ? 1 : 2),
-        group(kPanelGroup / matrices),
-        tiles(TilesPerPanel(op.k)),
-        slabs((tiles + kSlabTiles - 1) / kSlabTiles) {}
-
-  __device__ uint32_t GroupPanels(uint32_t first) const {
-    return min(group, panels - first);
-  }
-  __device__ uint32_t SlabTiles(uint32_t slab) const {
-    return min(kSlabTiles, tiles - slab * kSlabTiles);
-  }
-};
-
-// The loader's side: calls issue(source, bytes) for every stage, in order,
-// until it returns false.
-template <typename Issue>
-__device__ inline void ForEachGemvStage(const isa::GemvOperands& op,
+// The end of a gemv, by the first warps: sums over the warps, the norm's scale,
+// the epilogue.
+class GemvFinish {
+ public:
+  __device__ __forceinline__ GemvFinish(const isa::GemvOperands& op,
                                         const GemvAddresses& at,
-                                        Issue&& issue) {
-  const GemvShape shape(op);
-  const uint64_t panel_bytes = uint64_t{shape.tiles} * kTileBytes;
-  const uint64_t first_panel = op.row_begin / isa::kPanelRows;
-  for (uint32_t p0 = 0; p0 < shape.panels; p0 += shape.group) {
-    for (uint32_t slab = 0; slab < shape.slabs; ++slab) {
-      const uint32_t bytes = shape.SlabTiles(slab) * kTileBytes;
-      for (uint32_t p = 0; p < shape.GroupPanels(p0); ++p) {
-        const uint64_t offset = (first_panel + p0 + p) * panel_bytes +
-                                uint64_t{slab} * kSlabTiles * kTileBytes;
-        for (uint32_t m = 0; m < shape.matrices; ++m) {
-          const char* base = static_cast<const char*>(m == 0 ? at.w : at.w2);
-          if (!issue(base + offset, bytes)) return;
-        }
-      }
+                                        DeviceContext& context)
+      : op_(op), at_(at), context_(context) {}
+
+  // Asks for the first group's residual, which may be too early.
+  __device__ __forceinline__ void AskResidual() {
+    if (at_.r != nullptr && context_.thread() < min(op_.rows, kFinishThreads)) {
+      early_ = ptx::LoadRelaxedGpu(static_cast<const uint32_t*>(at_.r) +
+                                   op_.row_begin + context_.thread());
     }
   }
-}
 
-// This lane's B operands for its warp's tiles of one slab.
-struct SlabFragments {
-  uint32_t b[kWarpTiles][2];
-};
-
-// Slabs of the vector that are read in one go: one round trip for all.
-inline constexpr uint32_t kSlabsAtOnce = 4;
-
-// What a lane reads of one slab: four columns of x and of g, in tile lane / 8
-// of its warp's, so that a warp reads every column of its tiles once.
-struct SlabWords {
-  uint32_t x[4];
-  uint2 g;
-};
-static_assert(kWarpTiles * 8 == 32);
-
-// The first of those columns.
-__device__ inline uint32_t LaneColumn(uint32_t slab, DeviceContext& context) {
-  const uint32_t tile =
-      slab * kSlabTiles + context.warp() + context.lane() / 8 * kComputeWarps;
-  return tile * isa::kPanelTileColumns + context.lane() % 8 * 4;
-}
-
-// Reads slabs [first, first + count) of x, and of g with a norm; 0 past k.
-// REQUIRES: count <= kSlabsAtOnce.
-__device__ inline void LoadSlabs(const isa::GemvOperands& op,
-                                 const GemvAddresses& at, uint32_t first,
-                                 uint32_t count, bool polled,
-                                 DeviceContext& context,
-                                 SlabWords (&slabs)[kSlabsAtOnce]) {
-  const bool norm = op.prologue == isa::Prologue::kRmsNorm;
-#pragma unroll
-  for (uint32_t s = 0; s < kSlabsAtOnce; ++s) {
-    const uint32_t column = LaneColumn(first + s, context);
-    slabs[s].g = make_uint2(0, 0);
-    // Buffers are padded, so that a load of the last elements is in bounds.
-    if (norm && s < count && column < op.k) {
-      slabs[s].g = ptx::LoadConstant2(reinterpret_cast<const uint32_t*>(
-          static_cast<const uint16_t*>(at.g) + column));
+  // This thread's row of the group that begins at panel `p0` and has `panels`,
+  // and what its end needs: while others are still summing.
+  __device__ __forceinline__ void Prepare(uint32_t p0, uint32_t panels) {
+    panel_ = context_.thread() / isa::kPanelRows;
+    const uint32_t local = p0 * isa::kPanelRows + context_.thread();
+    mine_ = panel_ < panels && local < op_.rows;
+    row_ = op_.row_begin + local;
+    quad_ = panel_ < panels && local / 4 * 4 + 3 < op_.rows &&
+            op_.row_begin % 4 == 0;
+    epilogue_ = op_.epilogue;
+    y_ = at_.y == nullptr ? nullptr : static_cast<uint32_t*>(at_.y) + row_;
+    y_is_f24_ = context_.IsF24(GemvIndex::y);
+    norm_ = at_.g != nullptr;
+    first_ = p0 == 0;
+    if (first_) {
+      mean_ = context_.slot->gemv.mean;
+      eps_ = op_.eps;
+    } else {
+      early_ = 0;
     }
   }
-  uint32_t words[4 * kSlabsAtOnce];
-  context.LoadTogether(
-      words, polled, op.x, [&](uint32_t(&to)[4 * kSlabsAtOnce]) {
-#pragma unroll
-        for (uint32_t s = 0; s < kSlabsAtOnce; ++s) {
-          const uint32_t column = LaneColumn(first + s, context);
-          const uint32_t tag = context.tag;
-          uint4 v = make_uint4(tag, tag, tag, tag);
-          if (s < count && column < op.k) {
-            v = ptx::LoadRelaxedGpu4(static_cast<const uint32_t*>(at.x) +
-                                     column);
-          }
-          to[4 * s] = v.x;
-          to[4 * s + 1] = column + 1 < op.k ? v.y : tag;
-          to[4 * s + 2] = column + 2 < op.k ? v.z : tag;
-          to[4 * s + 3] = column + 3 < op.k ? v.w : tag;
-        }
-      });
-#pragma unroll
-  for (uint32_t s = 0; s < kSlabsAtOnce; ++s) {
-#pragma unroll
-    for (uint32_t e = 0; e < 4; ++e) slabs[s].x[e] = words[4 * s + e];
-  }
-}
 
-// The fragments of one slab; adds this lane's share of sum x^2 to `squares`.
-__device__ inline void MakeFragments(const SlabWords& slab, bool norm,
-                                     DeviceContext& context,
-                                     SlabFragments& fragments, float& squares) {
-  float v[4];
-#pragma unroll
-  for (uint32_t e = 0; e < 4; ++e) v[e] = isa::FloatOfF24Bits(slab.x[e]);
-  if (norm) {
-    squares += v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + v[3] * v[3];
-    v[0] *= isa::FloatOfBits(slab.g.x << 16);
-    v[1] *= isa::FloatOfBits(slab.g.x & 0xffff0000u);
-    v[2] *= isa::FloatOfBits(slab.g.y << 16);
-    v[3] *= isa::FloatOfBits(slab.g.y & 0xffff0000u);
-  }
-  // The values as bf16, and what that leaves out.
-  uint32_t high[2], low[2];
-#pragma unroll
-  for (uint32_t h = 0; h < 2; ++h) {
-    high[h] = ptx::PackBf16(v[2 * h], v[2 * h + 1]);
-    low[h] =
-        ptx::PackBf16(v[2 * h] - isa::FloatOfBits(high[h] << 16),
-                      v[2 * h + 1] - isa::FloatOfBits(high[h] & 0xffff0000u));
-  }
-  // Lane 4g + q multiplies, in every tile, column half g % 2: the upper part if
-  // g < 2, the lower if g < 4. Lanes 8j .. 8j+7 have read those of tile j.
-  const uint32_t g = context.lane() / 4;
-#pragma unroll
-  for (uint32_t j = 0; j < kWarpTiles; ++j) {
-    const uint32_t from = 8 * j + context.lane() % 8;
-#pragma unroll
-    for (uint32_t h = 0; h < 2; ++h) {
-      const uint32_t upper = __shfl_sync(0xffffffffu, high[h], from);
-      const uint32_t lower = __shfl_sync(0xffffffffu, low[h], from);
-      fragments.b[j][h] = g < 2 ? upper : g < 4 ? lower : 0;
+  // The row, after all sums are there. Threads below kFinishThreads.
+  __device__ __forceinline__ void Finish(uint32_t copy) {
+    // One way for each epilogue, without branches: the others wait for this.
+    if (epilogue_ == isa::Epilogue::kSiluMul) {
+      FinishAs<isa::Epilogue::kSiluMul>(copy);
+    } else if (epilogue_ == isa::Epilogue::kAdd) {
+      FinishAs<isa::Epilogue::kAdd>(copy);
+    } else if (epilogue_ == isa::Epilogue::kStore) {
+      FinishAs<isa::Epilogue::kStore>(copy);
+    } else {
+      FinishAs<isa::Epilogue::kArgmax>(copy);
     }
   }
-}
 
-// This warp's tiles of a stage, in registers.
-struct StageTiles {
-  uint4 a[kWarpTiles];
+  __device__ const Best& best() const { return best_; }
+
+ private:
+  template <isa::Epilogue kEpilogue>
+  __device__ __forceinline__ void FinishAs(uint32_t copy) {
+    constexpr bool kDoubled = kEpilogue == isa::Epilogue::kSiluMul;
+    const uint32_t r = context_.thread() % isa::kPanelRows;
+    // Threads without a row go along, for the shuffles.
+    const uint32_t panel = min(panel_, kGroupSlots / (kDoubled ? 2 : 1) - 1);
+    const uint32_t slot = kDoubled ? 2 * panel : panel;
+    float value = Sum(copy, slot, r);
+    float up = 0;
+    if constexpr (kDoubled) up = Sum(copy, slot + 1, r);
+    const float scale = Scale(copy);
+    if (first_) scale_ = norm_ ? scale : 1.0f;
+    value *= scale_;
+    if constexpr (kDoubled) value = Silu(value) * (up * scale_);
+    if constexpr (kEpilogue == isa::Epilogue::kAdd) {
+      if (mine_) value += Residual();
+    }
+    if constexpr (kEpilogue == isa::Epilogue::kArgmax) {
+      if (mine_) best_ = BetterOf(best_, {value, row_});
+      if (y_ == nullptr) return;
+    }
+    if (y_is_f24_) {
+      Publish(value);
+    } else if (mine_) {
+      *reinterpret_cast<float*>(y_) = value;
+    }
+  }
+
+  // Four rows in one store, as far as there are four: words on their own take
+  // longer to arrive.
+  __device__ __forceinline__ void Publish(float value) const {
+    const uint32_t word = isa::F24BitsOfFloat(value) | context_.tag;
+    uint4 quad = {word, 0, 0, 0};
+    quad.y = __shfl_down_sync(0xffffffffu, word, 1);
+    quad.z = __shfl_down_sync(0xffffffffu, word, 2);
+    quad.w = __shfl_down_sync(0xffffffffu, word, 3);
+    if (quad_ && context_.lane() % 4 == 0) ptx::StoreRelaxedGpu4(y_, quad);
+    if (mine_ && !quad_) ptx::StoreRelaxedGpu(y_, word);
+  }
+
+  // The norm's scale, from the warps' sums of squares.
+  __device__ __forceinline__ float Scale(uint32_t copy) const {
+    const auto* squares =
+        reinterpret_cast<const float4*>(context_.shared->squares[copy]);
+    static_assert(kComputeWarps == 8);
+    const float4 a = squares[0], b = squares[1];
+    const float total =
+        ((a.x + a.y) + (a.z + a.w)) + ((b.x + b.y) + (b.z + b.w));
+    return ptx::ReciprocalSqrtApproximate(total * mean_ + eps_);
+  }
+
+  // A row's sum over the warps; upper and lower halves apart.
+  __device__ __forceinline__ float Sum(uint32_t copy, uint32_t slot,
+                                       uint32_t r) const {
+    float2 part[kComputeWarps];
+#pragma unroll
+    for (uint32_t w = 0; w < kComputeWarps; ++w) {
+      part[w] = *reinterpret_cast<const float2*>(
+          context_.shared->partials[copy][w][slot][r]);
+    }
+    static_assert(kComputeWarps == 8);
+    const auto tree = [](float a, float b, float c, float d, float e, float f,
+                         float g, float h) {
+      return ((a + b) + (c + d)) + ((e + f) + (g + h));
+    };
+    return tree(part[0].x, part[1].x, part[2].x, part[3].x, part[4].x,
+                part[5].x, part[6].x, part[7].x) +
+           tree(part[0].y, part[1].y, part[2].y, part[3].y, part[4].y,
+                part[5].y, part[6].y, part[7].y);
+  }
+
+  // (An early word with this pass's tag is good whether the operand is polled
+  // or not; without one it is read again, which for an unpolled operand is
+  // after its wait.)
+  __device__ __forceinline__ float Residual() {
+    if ((early_ & 0xffu) == context_.tag) return isa::FloatOfF24Bits(early_);
+    return context_.Load(at_.r, row_, context_.IsPolled(GemvIndex::r), op_.r);
+  }
+
+  const isa::GemvOperands& op_;
+  const GemvAddresses& at_;
+  DeviceContext& context_;
+  uint32_t early_ = 0;
+  uint32_t panel_, row_;
+  bool mine_, quad_, y_is_f24_, norm_, first_;
+  float mean_, eps_;
+  isa::Epilogue epilogue_;
+  uint32_t* y_;
+  float scale_ = 1.0f;
+  Best best_ = {-INFINITY, 0xffffffffu};
 };
 
-// Takes the next stage of `slab_tiles` tiles and hands its memory back.
-__device__ inline void TakeStage(uint32_t slab_tiles, DeviceContext& context,
-                                 StageTiles& tiles) {
-  const uint4* stage = context.WaitStage();
-#pragma unroll
-  for (uint32_t j = 0; j < kWarpTiles; ++j) {
-    const uint32_t tile = context.warp() + j * kComputeWarps;
-    tiles.a[j] = make_uint4(0, 0, 0, 0);
-    if (tile < slab_tiles) tiles.a[j] = stage[tile * 32 + context.lane()];
-  }
-  context.FreeStage();
+// Gains of four columns: the norm's, or ones.
+__device__ __forceinline__ uint2 LoadGains(const void* g, uint32_t column) {
+  if (g == nullptr) return make_uint2(0x3f803f80u, 0x3f803f80u);
+  return ptx::LoadConstant2(reinterpret_cast<const uint32_t*>(
+      static_cast<const uint16_t*>(g) + column));
 }
 
-// This warp's share of one stage's 8 dot products.
-struct StageSums {
-  float c[kWarpTiles][4];
-};
-__device__ inline void MultiplyStage(const StageTiles& tiles,
-                                     const SlabFragments& fragments,
-                                     StageSums& sums) {
-  // An accumulator for each, so that none waits for another.
-#pragma unroll
-  for (uint32_t j = 0; j < kWarpTiles; ++j) {
-#pragma unroll
-    for (uint32_t i = 0; i < 4; ++i) sums.c[j][i] = 0;
-    ptx::MmaBf16(sums.c[j], tiles.a[j], fragments.b[j][0], fragments.b[j][1]);
-  }
-}
-// Row g in lanes 4g.
-__device__ inline float SumOfStage(const StageSums& sums) {
-  // Lane 4g+0 holds the upper halves' sums, lane 4g+1 the lower halves'.
-  float sum = 0;
-#pragma unroll
-  for (uint32_t j = 0; j < kWarpTiles; ++j) sum += sums.c[j][0] + sums.c[j][3];
-  return sum + __shfl_xor_sync(0xffffffffu, sum, 1);
-}
-
-// The finished value of row `r` of panel `slot` of the group: the warps'
-// partial sums in the order of the warps, times the norm's scale.
-__device__ inline float SumPartials(
-    const float (&partials)[kComputeWarps][kPanelGroup][isa::kPanelRows],
-    uint32_t slot, uint32_t r, float scale) {
-  float sum = 0;
-#pragma unroll
-  for (uint32_t w = 0; w < kComputeWarps; ++w) sum += partials[w][slot][r];
-  return sum * scale;
-}
-
-// r[row]; `early` was read before, but perhaps too early. (An early word with
-// this pass's tag is good whether the operand is polled or not; without one it
-// is read again, which for an unpolled operand is after its wait.)
-__device__ inline float Residual(const isa::GemvOperands& op,
-                                 const GemvAddresses& at, uint32_t row,
-                                 uint32_t early, bool polled,
-                                 DeviceContext& context) {
-  if ((early & 0xffu) == context.tag) return isa::FloatOfF24Bits(early);
-  return context.Load(at.r, row, polled, op.r);
-}
-
-__device__ inline void DeviceGemv(const isa::GemvOperands& op,
-                                  const GemvAddresses& at,
-                                  DeviceContext& context) {
-  const GemvShape shape(op);
+// One chunk of a group, kSlots panels (of both matrices) of kSlabs slabs from
+// `first_slab` on: their sums go to, or with later chunks are added to, the
+// partial sums. With `load`, the vector's slabs are not in scratch yet; with a
+// norm, returns the sum of the warp's columns' squares. With kWhole all slabs
+// are whole ones.
+template <uint32_t kSlabs, uint32_t kSlots, bool kWhole>
+__device__ __forceinline__ float SumChunk(const isa::GemvOperands& op,
+                                          const GemvAddresses& at,
+                                          const GemvShape& shape,
+                                          uint32_t first_slab, bool load,
+                                          uint32_t copy,
+                                          DeviceContext& context) {
+  constexpr uint32_t kStages = kSlabs * kSlots;
+  static_assert(kSlabs <= kChunkSlabs && kStages <= kStagesAtOnce);
+  const uint32_t column = LaneColumn(first_slab, context);
+  const bool norm = load && at.g != nullptr;
+  const auto there = [&](uint32_t s, uint32_t e) {
+    return kWhole || column + s * isa::kStageColumns + e < op.k;
+  };
+  // The vector is asked for first: by the time that the weights are in
+  // registers it is often there.
+  const uint32_t tag = context.tag;
+  const uint32_t* x = static_cast<const uint32_t*>(at.x) + column;
+  uint32_t words[4 * kSlabs];
+  const auto ask = [&](uint32_t s) {
+    uint4 v = make_uint4(tag, tag, tag, tag);
+    if (there(s, 0)) v = ptx::LoadRelaxedGpu4(x + s * isa::kStageColumns);
+    words[4 * s] = v.x;
+    words[4 * s + 1] = there(s, 1) ? v.y : tag;
+    words[4 * s + 2] = there(s, 2) ? v.z : tag;
+    words[4 * s + 3] = there(s, 3) ? v.w : tag;
+  };
   const bool polled = context.IsPolled(GemvIndex::x);
-  const bool polled_residual = context.IsPolled(GemvIndex::r);
-  const bool norm = op.prologue == isa::Prologue::kRmsNorm;
-  const bool y_is_f24 = context.IsF24(GemvIndex::y);
-  // The first group's residual is on its way while the weights are multiplied.
-  uint32_t early_residual = 0;
-  if (at.r != nullptr && context.thread() < op.rows) {
-    early_residual = ptx::LoadRelaxedGpu(static_cast<const uint32_t*>(at.r) +
-                                         op.row_begin + context.thread());
-  }
-  SlabFragments fragments;
-  float squares = 0;
-  float scale = 1.0f;
-  Best best = {-INFINITY, 0xffffffffu};
-  // The first weights are in registers before the vector is there; later ones
-  // while the stage before is multiplied.
-  uint32_t stages_left = shape.panels * shape.matrices * shape.slabs;
-  StageTiles tiles;
-  TakeStage(shape.SlabTiles(0), context, tiles);
-  for (uint32_t p0 = 0; p0 < shape.panels; p0 += shape.group) {
-    const uint32_t copy = context.partials_copy;
-    context.partials_copy ^= 1;
-    auto& partials = context.shared->partials[copy];
-    const uint32_t group_panels = shape.GroupPanels(p0);
-    const uint32_t slots = group_panels * shape.matrices;
-    SlabWords words[kSlabsAtOnce];
-#pragma unroll 1
-    for (uint32_t slab = 0; slab < shape.slabs; ++slab) {
-      // With one slab, all groups multiply the same fragments.
-      if (shape.slabs > 1 || p0 == 0) {
-        if (slab % kSlabsAtOnce == 0) {
-          LoadSlabs(op, at, slab, min(kSlabsAtOnce, shape.slabs - slab), polled,
-                    context, words);
-        }
-        float slab_squares = 0;
-        MakeFragments(words[0], norm, context, fragments, slab_squares);
-        // Every group reads the whole vector.
-        if (p0 == 0) squares += slab_squares;
+  uint2 gains[kSlabs];
 #pragma unroll
-        for (uint32_t s = 1; s < kSlabsAtOnce; ++s) words[s - 1] = words[s];
-      }
-#pragma unroll 1
-      for (uint32_t slot = 0; slot < slots; ++slot) {
-        StageSums sums;
-        MultiplyStage(tiles, fragments, sums);
-        if (--stages_left != 0) {
-          const uint32_t next_slab = slot + 1 < slots         ? slab
-                                     : slab + 1 < shape.slabs ? slab + 1
-                                                              : 0;
-          TakeStage(shape.SlabTiles(next_slab), context, tiles);
-        }
-        const float sum = SumOfStage(sums);
-        if (context.lane() % 4 == 0) {
-          float& partial = partials[context.warp()][slot][context.lane() / 4];
-          partial = slab == 0 ? sum : partial + sum;
-        }
-      }
-    }
-    if (norm && p0 == 0) {
-      const float warp_squares = WarpSum(squares);
-      if (context.lane() == 0) {
-        context.shared->squares[copy][context.warp()] = warp_squares;
-      }
-    }
-    // Partial sums and squares are written before any thread adds them up.
-    context.Barrier();
-    if (norm && p0 == 0) {
-      float total = 0;
-      for (uint32_t w = 0; w < kComputeWarps; ++w) {
-        total += context.shared->squares[copy][w];
-      }
-      scale = 1.0f / sqrtf(total / op.k + op.eps);
-    }
-    const uint32_t panel = context.thread() / isa::kPanelRows;
-    const uint32_t r = context.thread() % isa::kPanelRows;
-    const uint32_t local = (p0 + panel) * isa::kPanelRows + r;
-    if (panel < group_panels && local < op.rows) {
-      const uint32_t row = op.row_begin + local;
-      float value = SumPartials(partials, panel * shape.matrices, r, scale);
-      switch (op.epilogue) {
-        case isa::Epilogue::kStore:
-          break;
-        case isa::Epilogue::kAdd:
-          value += Residual(op, at, row, p0 == 0 ? early_residual : 0,
-                            polled_residual, context);
-          break;
-        case isa::Epilogue::kSiluMul:
-          value = Silu(value) * SumPartials(partials, panel * 2 + 1, r, scale);
-          break;
-        case isa::Epilogue::kArgmax:
-          best = BetterOf(best, {value, row});
-          break;
-      }
-      if (at.y != nullptr) {
-        if (y_is_f24) {
-          context.Store(at.y, row, value);
-        } else {
-          static_cast<float*>(at.y)[row] = value;
-        }
-      }
+  for (uint32_t i = 0; i < 4 * kSlabs; ++i) words[i] = tag ^ 1;
+  if (load) {
+#pragma unroll
+    for (uint32_t s = 0; s < kSlabs; ++s) ask(s);
+#pragma unroll
+    for (uint32_t s = 0; s < kSlabs; ++s) {
+      // Buffers are padded, so that a load of the last elements is in bounds.
+      gains[s] = LoadGains(norm && there(s, 0) ? at.g : nullptr,
+                           column + s * isa::kStageColumns);
     }
   }
-  if (op.epilogue == isa::Epilogue::kArgmax) {
-    best = BlockBest(context, best);
+  const StageTiles<kStages> tiles = TakeStages<kStages, kWhole>(
+      context,
+      [&](uint32_t i) { return SlabTiles(shape, first_slab + i % kSlabs); });
+  float squares = 0;
+  if (load) {
+    // What is there already is not asked for again: the fewer polls, the sooner
+    // the others' words arrive. (Unpolled words are whatever they are.)
+    context.LoadTogether(words, polled, op.x, [&](uint32_t(&to)[4 * kSlabs]) {
+#pragma unroll
+      for (uint32_t s = 0; s < kSlabs; ++s) {
+        const uint32_t wrong = (to[4 * s] ^ tag) | (to[4 * s + 1] ^ tag) |
+                               (to[4 * s + 2] ^ tag) | (to[4 * s + 3] ^ tag);
+        if ((wrong & 0xffu) != 0 && polled) ask(s);
+      }
+    });
+#pragma unroll
+    for (uint32_t s = 0; s < kSlabs; ++s) {
+      squares += WriteFragments(first_slab + s,
+                                make_uint4(words[4 * s], words[4 * s + 1],
+                                           words[4 * s + 2], words[4 * s + 3]),
+                                gains[s], context);
+    }
+    // The warp's fragments are written before any lane reads them.
+    __syncwarp();
+  }
+  Fragments fragments[kSlabs];
+#pragma unroll
+  for (uint32_t s = 0; s < kSlabs; ++s) {
+    fragments[s] = ReadFragments(first_slab + s, context);
+  }
+  const StageSums<kStages> sums = MultiplyStages(
+      tiles,
+      [&](uint32_t i) -> const Fragments& { return fragments[i % kSlabs]; });
+  if (norm) squares = WarpSum(squares);
+  if (context.lane() % 4 < 2) {
+#pragma unroll
+    for (uint32_t p = 0; p < kSlots; ++p) {
+      float sum = sums.sum[p * kSlabs];
+#pragma unroll
+      for (uint32_t s = 1; s < kSlabs; ++s) sum += sums.sum[p * kSlabs + s];
+      float* partial = PartialOf(copy, p, context);
+      *partial = first_slab == 0 ? sum : *partial + sum;
+    }
+  }
+  return squares;
+}
+
+// The shapes of chunks, F(slabs, slots).
+#define MKVM_CHUNK_SHAPES(F) \
+  F(1, 6)                    \
+  F(1, 4)                    \
+  F(2, 2)                    \
+  F(3, 2) F(1, 5) F(1, 3) F(2, 1) F(3, 1) F(2, 3) F(1, 2) F(1, 1)
+
+template <bool kWhole>
+__device__ __forceinline__ void GemvOf(const isa::GemvOperands& op,
+                                       const GemvAddresses& at,
+                                       DeviceContext& context) {
+  const GemvShape& shape = context.slot->gemv;
+  GemvFinish finish(op, at, context);
+  finish.AskResidual();
+  // Scratch keeps what it can hold whole; else every group reads the vector.
+  const bool keeps = shape.slabs <= kScratchSlabs;
+  const bool argmax = op.epilogue == isa::Epilogue::kArgmax;
+  uint32_t p0 = 0;
+  while (true) {
+    const uint32_t copy = context.NextPartials();
+    const uint32_t panels = shape.GroupPanels(p0);
+    const uint32_t slots = panels * shape.matrices;
+    finish.Prepare(p0, panels);
+    float squares = 0;
+#pragma unroll 1
+    for (uint32_t c0 = 0; c0 < shape.slabs; c0 += shape.chunk) {
+      const bool load = p0 == 0 || !keeps;
+      const uint32_t code = shape.ChunkSlabs(c0) * 8 + slots;
+      // Not a switch: its jump table is in memory.
+#define MKVM_CHUNK(s, p)                                                       \
+  if (code == s * 8 + p) {                                                     \
+    squares += SumChunk<s, p, kWhole>(op, at, shape, c0, load, copy, context); \
+    continue;                                                                  \
+  }
+      MKVM_CHUNK_SHAPES(MKVM_CHUNK)
+#undef MKVM_CHUNK
+    }
+    if (p0 == 0 && context.lane() == 0) {
+      context.shared->squares[copy][context.warp()] = squares;
+    }
+    const bool last = p0 + shape.group >= shape.panels;
+    // All sums are written before the first warps add them up.
+    if (last && !argmax) {
+      context.Commit();
+    } else {
+      context.Barrier();
+    }
+    if (context.thread() < kFinishThreads) {
+      finish.Finish(copy);
+    }
+    if (last) break;
+    p0 += shape.group;
+  }
+  if (argmax) {
+    const Best best = BlockBest(context, finish.best());
     if (context.thread() == 0) {
       context.StoreRanked(at.best, op.slot, best.score, best.row);
     }
   }
+}
+
+__device__ __forceinline__ void DeviceGemv(const isa::GemvOperands& op,
+                                           const GemvAddresses& at,
+                                           DeviceContext& context) {
+  GemvOf<true>(op, at, context);
+}
+// For a k that is not whole slabs.
+__device__ __forceinline__ void DeviceAnyGemv(const isa::GemvOperands& op,
+                                              const GemvAddresses& at,
+                                              DeviceContext& context) {
+  GemvOf<false>(op, at, context);
 }
 
 }  // namespace mkvm::ops

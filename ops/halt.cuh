@@ -1,5 +1,4 @@
-// halt: the pass is over; leave when told so. The interpreter knows the pass
-// limit; this body adds the program's own stop flag.
+// halt: the pass is over; leave when told so, or at the pass limit.
 #ifndef MKVM_OPS_HALT_CUH_
 #define MKVM_OPS_HALT_CUH_
 
@@ -7,14 +6,24 @@
 
 namespace mkvm::ops {
 
+// The copy of SharedMemory::stop for the halt in this slot: neighbouring slots
+// have different ones.
+static_assert(kInstructionSlots % 2 == 0);
+__device__ inline uint32_t StopCopy(const InstructionSlot* slot) {
+  const SharedPointer shared;
+  return static_cast<uint32_t>(slot - shared->slots) % 2;
+}
+
 __device__ inline void DeviceHalt(const isa::HaltOperands&,
                                   const HaltAddresses& at,
                                   DeviceContext& context) {
   if (context.thread() == 0) {
-    context.shared->stop =
-        at.stop == nullptr
-            ? 0
-            : ptx::LoadRelaxedGpu(static_cast<const uint32_t*>(at.stop));
+    const bool limit = context.pass() + 1 == context.shared->max_passes;
+    const bool program =
+        at.stop != nullptr &&
+        ptx::LoadRelaxedGpu(static_cast<const uint32_t*>(at.stop)) != 0;
+    context.shared->stop[StopCopy(context.slot)] =
+        (limit ? kStopLimit : 0) | (program ? kStopProgram : 0);
   }
   // The interpreter's barrier after the body makes `stop` known to all.
 }

@@ -5,6 +5,7 @@
 #define MKVM_OPS_KV_CACHE_CUH_
 
 #include "ops/device_context.cuh"
+#include "ops/ptx/math.cuh"
 #include "ops/reduce.cuh"
 
 namespace mkvm::ops {
@@ -171,6 +172,109 @@ __device__ inline void NormRopeAppend(DeviceContext& context,
         put_v(i, isa::Bf16BitsOfFloat(isa::FloatOfF24Bits(
                      context.LoadWord(in.v + i, in.poll_v, in.v_buffer))));
       }
+    }
+  }
+}
+
+// Four words, once they are there; `early` was read before, but perhaps too
+// early. Whole warp.
+__device__ __forceinline__ void LoadFour(DeviceContext& context,
+                                         const uint32_t* from,
+                                         const uint4& early, bool polled,
+                                         uint32_t operand,
+                                         uint32_t (&words)[4]) {
+  bool first = true;
+  context.LoadTogether(words, polled, operand, [&](uint32_t(&to)[4]) {
+    const uint4 four = first ? early : ptx::LoadRelaxedGpu4(from);
+    first = false;
+    to[0] = four.x;
+    to[1] = four.y;
+    to[2] = four.z;
+    to[3] = four.w;
+  });
+}
+
+// One head of 128 elements, by one warp; else as NormRopeHead. Lane l has
+// elements 4l .. 4l+3, its partner in the rotation is lane l ^ 16.
+__device__ __forceinline__ float4 NormRopeHead128(
+    DeviceContext& context, const uint32_t* v, const uint4& early, bool polled,
+    uint32_t operand, const uint16_t* norm, const float* rope_row, float eps) {
+  const uint32_t i = 4 * context.lane();
+  const uint2 gains =
+      ptx::LoadConstant2(reinterpret_cast<const uint32_t*>(norm + i));
+  const float4 cosines = ptx::LoadConstant4(rope_row + i % 64);
+  const float4 sines = ptx::LoadConstant4(rope_row + 64 + i % 64);
+  uint32_t words[4];
+  LoadFour(context, v + i, early, polled, operand, words);
+  float x[4];
+#pragma unroll
+  for (uint32_t e = 0; e < 4; ++e) x[e] = isa::FloatOfF24Bits(words[e]);
+  const float squares =
+      WarpSum((x[0] * x[0] + x[1] * x[1]) + (x[2] * x[2] + x[3] * x[3]));
+  const float scale = rsqrtf(squares * (1.0f / 128) + eps);
+  const float g[4] = {
+      isa::FloatOfBits(gains.x << 16), isa::FloatOfBits(gains.x & 0xffff0000u),
+      isa::FloatOfBits(gains.y << 16), isa::FloatOfBits(gains.y & 0xffff0000u)};
+  const float c[4] = {cosines.x, cosines.y, cosines.z, cosines.w};
+  const float s[4] = {sines.x, sines.y, sines.z, sines.w};
+  const bool upper = context.lane() >= 16;
+  float y[4];
+#pragma unroll
+  for (uint32_t e = 0; e < 4; ++e) {
+    x[e] = x[e] * scale * g[e];
+    const float partner = __shfl_xor_sync(0xffffffffu, x[e], 16);
+    y[e] = x[e] * c[e] + (upper ? partner : -partner) * s[e];
+  }
+  return make_float4(y[0], y[1], y[2], y[3]);
+}
+
+// NormRopeAppend for heads of 128 elements: put_q(head, i, four values),
+// put_k(i, four bf16) and put_v(i, four bf16). The words of a warp's first head
+// are asked for by AskHead128 before.
+__device__ __forceinline__ const uint32_t* HeadWords(const QkvHeads& in,
+                                                     uint32_t head) {
+  return head < in.group ? in.q + head * 128 : head == in.group ? in.k : in.v;
+}
+__device__ __forceinline__ uint4 AskHead128(const QkvHeads& in, bool append,
+                                            DeviceContext& context) {
+  const uint32_t heads = in.group + (append ? 2 : 0);
+  if (context.warp() >= heads) return make_uint4(0, 0, 0, 0);
+  return ptx::LoadRelaxedGpu4(HeadWords(in, context.warp()) +
+                              4 * context.lane());
+}
+template <typename PutQ, typename PutK, typename PutV>
+__device__ __forceinline__ void NormRopeAppend128(DeviceContext& context,
+                                                  const QkvHeads& in,
+                                                  bool append, uint4 early,
+                                                  PutQ&& put_q, PutK&& put_k,
+                                                  PutV&& put_v) {
+  const auto pack = [](const float4& y) {
+    return make_uint2(ptx::PackBf16(y.x, y.y), ptx::PackBf16(y.z, y.w));
+  };
+  const uint32_t i = 4 * context.lane();
+  const uint32_t heads = in.group + (append ? 2 : 0);
+  for (uint32_t h = context.warp(); h < heads; h += kComputeWarps) {
+    const uint32_t* words_of_head = HeadWords(in, h);
+    if (h != context.warp()) early = ptx::LoadRelaxedGpu4(words_of_head + i);
+    if (h <= in.group) {
+      const bool is_q = h < in.group;
+      const float4 y = NormRopeHead128(
+          context, words_of_head, early, is_q ? in.poll_q : in.poll_k,
+          is_q ? in.q_buffer : in.k_buffer, is_q ? in.q_norm : in.k_norm,
+          in.rope_row, in.eps);
+      if (is_q) {
+        put_q(h, i, y);
+      } else {
+        put_k(i, pack(y));
+      }
+    } else {
+      uint32_t words[4];
+      LoadFour(context, words_of_head + i, early, in.poll_v, in.v_buffer,
+               words);
+      put_v(i,
+            pack(make_float4(
+                isa::FloatOfF24Bits(words[0]), isa::FloatOfF24Bits(words[1]),
+                isa::FloatOfF24Bits(words[2]), isa::FloatOfF24Bits(words[3]))));
     }
   }
 }

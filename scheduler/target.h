@@ -21,6 +21,9 @@ struct Target {
   bool panels = true;                // weights packed in panels of 8 rows
   bool tagged = true;                // edges by tagged data where they pay
   uint32_t max_kv_splits = 16;       // attention splits per kv head at most
+  // Rows of a gemv instruction at least, where there are as many. The fewer
+  // workers multiply a vector, the fewer of them read it.
+  uint32_t min_gemv_rows = 1;
   // Cost model. Sources: docs/performance.md; measured ones say so in `notes`.
   double stream_gb_per_s = 100;  // read-only stream, all workers
   // KV cache that is still in a cache when the next pass reads it; 0: none is.

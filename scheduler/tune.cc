@@ -300,11 +300,13 @@ std::vector<TuneKey> TuneKeys(const Target& base, uint32_t processors) {
   // Without panels there is no weight stream, hence nothing to stage.
   const Values stages =
       base.panels ? Values{2, 3, 4, 5, 6, 8, 10, 12} : Values{};
+  const Values gemv_rows = base.panels ? Values{1, 16, 24, 32} : Values{};
   return {
       {"workers", &Target::workers, WorkerCounts(processors)},
       {"tagged", &Target::tagged, {0, 1}},
       {"max_kv_splits", &Target::max_kv_splits, {1, 2, 4, 8, 16, 32}},
       {"stages", &Target::stages, stages},
+      {"min_gemv_rows", &Target::min_gemv_rows, gemv_rows},
   };
 }
 

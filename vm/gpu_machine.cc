@@ -111,6 +111,26 @@ absl::Status GpuMachine::CheckOps() const {
   return absl::OkStatus();
 }
 
+// A relaxed signal that an untagged wait counts says that the instruction has
+// read its operands. It becomes a release here, which the kernel carries out
+// after all of the block's threads; others tick when the first thread comes by.
+void ReleaseWhatIsCounted(std::vector<isa::Instruction>& code,
+                          size_t num_counters) {
+  std::vector<bool> counted(num_counters, false);
+  for (const isa::Instruction& instruction : code) {
+    for (int i = 0; i < instruction.num_waits; ++i) {
+      if (!instruction.WaitIsTagged(i)) {
+        counted[instruction.waits[i].counter] = true;
+      }
+    }
+  }
+  for (isa::Instruction& instruction : code) {
+    if (instruction.signal != isa::kNoCounter && counted[instruction.signal]) {
+      instruction.flags |= isa::kFlagRelease;
+    }
+  }
+}
+
 absl::Status GpuMachine::UploadCode() {
   std::vector<isa::Instruction> code;
   std::vector<uint32_t> begin = {0};
@@ -118,6 +138,7 @@ absl::Status GpuMachine::UploadCode() {
     code.insert(code.end(), queue.begin(), queue.end());
     begin.push_back(static_cast<uint32_t>(code.size()));
   }
+  ReleaseWhatIsCounted(code, program_.counters.size());
   std::vector<uint32_t> producers;
   for (const isa::Counter& counter : program_.counters) {
     producers.push_back(counter.producers);

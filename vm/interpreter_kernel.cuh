@@ -1,11 +1,15 @@
-// The interpreter kernel; the loops are in interpreter.cuh. Included by one
+// The interpreter kernel; the loops are in
+// interpreter_compute, _fetch and _load. Included by one
 // source per variant (ops/device_context.cuh), which gives it a public launch.
 #ifndef MKVM_VM_INTERPRETER_KERNEL_CUH_
 #define MKVM_VM_INTERPRETER_KERNEL_CUH_
 
 #include <cuda_runtime.h>
 
-#include "vm/interpreter.cuh"
+#include "ops/ptx/registers.cuh"
+#include "vm/interpreter_compute.cuh"
+#include "vm/interpreter_fetch.cuh"
+#include "vm/interpreter_load.cuh"
 #include "vm/launch.h"
 
 namespace mkvm::ops {
@@ -118,7 +122,7 @@ __device__ void InitShared(const LaunchArguments& arguments,
   }
   for (uint32_t i = 0; i < num_stages; ++i) {
     ptx::BarrierInit(&shared->stage_full[i], ptx::CopyArrivals(kArchitecture));
-    ptx::BarrierInit(&shared->stage_empty[i], ops::kComputeThreads);
+    ptx::BarrierInit(&shared->stage_empty[i], 1);
   }
   ptx::BarrierInit(&shared->leave, ops::kComputeThreads);
   ptx::BarrierInit(&shared->loader_left, 32);
@@ -127,7 +131,7 @@ __device__ void InitShared(const LaunchArguments& arguments,
   shared->token_ring = arguments.token_ring;
   shared->watchdog_ns = arguments.watchdog_ns;
   shared->first_position = arguments.first_position;
-  shared->stop = 0;
+  shared->stop[0] = shared->stop[1] = 0;
   if constexpr (ops::kTraced) {
     for (ops::InstructionSlot& slot : shared->slots) slot.record = {};
   }
@@ -169,6 +173,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   bool over = false;
   if (threadIdx.x == 0) {
     InitShared(arguments, shared);
+    shared->max_passes = EndPass(arguments, cursor);
     over = IsOver(arguments, cursor.pass);
     if constexpr (kAblated) over |= cursor.pc == cursor.length;
   }
@@ -176,9 +181,11 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   if (__syncthreads_or(over)) return;
 
   ops::DeviceContext context;
-  context.shared = shared;
   context.slot = nullptr;
+  context.thread_index = ptx::ThreadIndex();
   context.faulty = false;
+  context.block_faulty = false;
+  context.committed = true;
   context.num_stages = arguments.num_stages;
   context.stage = 0;
   context.stage_parity = 0;
@@ -186,13 +193,21 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   context.has_operands = false;
 
   const uint32_t warp = threadIdx.x / 32;
-  if (warp == kFetchWarp) {
-    FetchLoop(arguments, context, cursor);
-  } else if (warp == kLoadWarp) {
-    LoadLoop(arguments, context, cursor, stages);
+  // All four warps of the group by the same instruction.
+  if (warp >= kLoadWarp) {
+    ptx::ReleaseRegisters();
+    if (warp == kFetchWarp) {
+      FetchLoop(arguments, context, cursor);
+    } else if (warp == kLoadWarp) {
+      LoadLoop(arguments, context, cursor, stages);
+    }
   } else {
-    ComputeLoop(arguments, context, cursor);
-    if (arguments.stopped != nullptr && threadIdx.x == 0 && shared->stop != 0) {
+    ptx::ClaimRegisters();
+    ComputeLoop(arguments, context);
+    // A program that stops itself says so once.
+    const uint32_t stop = shared->stop[0] | shared->stop[1];
+    if (arguments.stopped != nullptr && threadIdx.x == 0 &&
+        (stop & ops::kStopProgram) != 0) {
       ptx::StoreRelaxedGpu(arguments.stopped, cursor.pass + 1);
     }
   }

@@ -14,6 +14,13 @@ __device__ inline float Exp2Approximate(float x) {
   return y;
 }
 
+// 1 / sqrt(x); relative error at most 2^-22.9, that of 0 is infinity.
+__device__ inline float ReciprocalSqrtApproximate(float x) {
+  float y;
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // Two values as bf16, nearest even: `low` in the lower half of the word.
 __device__ inline uint32_t PackBf16(float low, float high) {
   uint32_t packed;

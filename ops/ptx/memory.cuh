@@ -36,6 +36,27 @@ __device__ inline uint4 LoadRelaxedGpu4(const uint32_t* address) {
   return v;
 }
 
+// Two. REQUIRES: 8-byte alignment.
+__device__ inline uint2 LoadRelaxedGpu2(const uint32_t* address) {
+  uint2 v;
+  asm volatile("ld.relaxed.gpu.global.v2.u32 {%0, %1}, [%2];"
+               : "=r"(v.x), "=r"(v.y)
+               : "l"(address)
+               : "memory");
+  return v;
+}
+
+// 16 bytes of global memory that this block's threads wrote or that were there
+// before the kernel. REQUIRES: 16-byte alignment.
+__device__ inline uint4 LoadGlobal16(const void* address) {
+  uint4 v;
+  asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(address)
+               : "memory");
+  return v;
+}
+
 __device__ inline uint32_t LoadAcquireGpu(const uint32_t* address) {
   uint32_t value;
   asm volatile("ld.acquire.gpu.global.u32 %0, [%1];"
@@ -53,6 +74,15 @@ __device__ inline void StoreRelaxedGpu(uint32_t* address, uint32_t value) {
 __device__ inline void StoreRelaxedGpu(uint64_t* address, uint64_t value) {
   asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(address), "l"(value)
                : "memory");
+}
+
+// Four in one instruction; each element is atomic by itself, nothing more is
+// assumed. REQUIRES: 16-byte alignment.
+__device__ inline void StoreRelaxedGpu4(uint32_t* address, const uint4& v) {
+  asm volatile(
+      "st.relaxed.gpu.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address),
+      "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+      : "memory");
 }
 
 // For words that the host polls in mapped memory.
@@ -101,6 +131,14 @@ __device__ inline uint2 LoadConstant2(const uint32_t* address) {
   uint2 v;
   asm("ld.global.nc.v2.u32 {%0, %1}, [%2];"
       : "=r"(v.x), "=r"(v.y)
+      : "l"(address));
+  return v;
+}
+
+__device__ inline float4 LoadConstant4(const float* address) {
+  float4 v;
+  asm("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];"
+      : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
       : "l"(address));
   return v;
 }

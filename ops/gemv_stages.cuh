@@ -1,0 +1,228 @@
+// The weights of a gemv: the shape of their stages, and the way from a stage to
+// a warp's sums.
+//
+// A stage is one panel (8 rows) by up to 1024 columns (a slab). Within a slab,
+// the tiles of 32 columns go round the 8 compute warps: warp w owns tiles w,
+// w+8, w+16, w+24 and multiplies them on the tensor cores. One mma.m16n8k16
+// takes 8 rows x 32 columns as its A operand (ops/panel.h); its B operand holds
+// the vector's two column halves, each split into an upper and a lower bf16 so
+// that no activation bit is lost:
+//
+//   B column   0            1            2            3            4..7
+//              half 0 high  half 1 high  half 0 low   half 1 low   zero
+//
+// Order of stages: group by group of panels; within a group chunk by chunk of
+// slabs; within a chunk panel by panel, with a silu_mul's gate and up panels
+// side by side; within a panel slab by slab. A chunk of a group is what the
+// registers hold at once.
+#ifndef MKVM_OPS_GEMV_STAGES_CUH_
+#define MKVM_OPS_GEMV_STAGES_CUH_
+
+#include "ops/device_context.cuh"
+#include "ops/panel.h"
+#include "ops/ptx/math.cuh"
+#include "ops/ptx/mma.cuh"
+
+namespace mkvm::ops {
+
+inline constexpr uint32_t kSlabTiles =
+    isa::kStageColumns / isa::kPanelTileColumns;
+inline constexpr uint32_t kWarpTiles = kSlabTiles / kComputeWarps;
+static_assert(kWarpTiles * 8 == 32);
+// Slabs of a chunk at most, and slabs whose fragments scratch holds.
+inline constexpr uint32_t kChunkSlabs = 3;
+inline constexpr uint32_t kScratchSlabs = 4;
+static_assert(kScratchSlabs * kComputeWarps * 128 <= kScratchFloats);
+// Stages whose weights are in registers at once: those of a chunk.
+inline constexpr uint32_t kStagesAtOnce = kGroupSlots;
+
+// REQUIRES: num_stages >= 2.
+__device__ inline GemvShape MakeGemvShape(uint32_t rows, uint32_t k,
+                                          uint32_t matrices,
+                                          uint32_t num_stages) {
+  GemvShape shape;
+  shape.panels = (rows + isa::kPanelRows - 1) / isa::kPanelRows;
+  shape.matrices = matrices;
+  shape.mean = 1.0f / static_cast<float>(k);
+  shape.tiles = TilesPerPanel(k);
+  shape.slabs = (shape.tiles + kSlabTiles - 1) / kSlabTiles;
+  // All of a chunk's stages must be in the ring at once, too.
+  const uint32_t stages = min(kStagesAtOnce, num_stages);
+  const uint32_t most = matrices == 2 ? stages / 2 : stages;
+  shape.chunk = min(min(shape.slabs, kChunkSlabs), most);
+  const uint32_t slots = shape.chunk == 1   ? stages
+                         : shape.chunk == 2 ? stages / 2
+                                            : stages / 3;
+  shape.group = matrices == 2 ? slots / 2 : slots;
+  return shape;
+}
+__device__ inline uint32_t SlabTiles(const GemvShape& shape, uint32_t slab) {
+  return min(kSlabTiles, shape.tiles - slab * kSlabTiles);
+}
+
+// The loader's side: calls issue(source, bytes) for every stage, in order,
+// until it returns false.
+template <typename Issue>
+__device__ __forceinline__ void ForEachGemvStage(const isa::GemvOperands& op,
+                                                 const GemvAddresses& at,
+                                                 const GemvShape& shape,
+                                                 Issue&& issue) {
+  const uint64_t panel_bytes = uint64_t{shape.tiles} * kTileBytes;
+  const uint64_t first_panel = op.row_begin / isa::kPanelRows;
+  for (uint32_t p0 = 0; p0 < shape.panels; p0 += shape.group) {
+    for (uint32_t c0 = 0; c0 < shape.slabs; c0 += shape.chunk) {
+      const uint32_t end = c0 + shape.ChunkSlabs(c0);
+      for (uint32_t p = 0; p < shape.GroupPanels(p0); ++p) {
+        for (uint32_t m = 0; m < shape.matrices; ++m) {
+          const char* panel = static_cast<const char*>(m == 0 ? at.w : at.w2) +
+                              (first_panel + p0 + p) * panel_bytes;
+          for (uint32_t slab = c0; slab < end; ++slab) {
+            if (!issue(panel + slab * (kSlabTiles * kTileBytes),
+                       SlabTiles(shape, slab) * kTileBytes)) {
+              return;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// The first of the four columns of a slab that this lane reads, of x and of g:
+// in tile lane / 8 of its warp's, so that a warp reads every column of its
+// tiles once.
+__device__ __forceinline__ uint32_t LaneColumn(uint32_t slab,
+                                               DeviceContext& context) {
+  const uint32_t tile =
+      slab * kSlabTiles + context.warp() + context.lane() / 8 * kComputeWarps;
+  return tile * isa::kPanelTileColumns + context.lane() % 8 * 4;
+}
+
+// A warp's fragments of a slab, in scratch, which keeps the last few: for each
+// lane of LaneColumn its four columns' upper parts, then their lower parts.
+__device__ __forceinline__ uint4* SlabFragments(uint32_t slab,
+                                                DeviceContext& context) {
+  return reinterpret_cast<uint4*>(context.shared->scratch) +
+         (context.warp() * kScratchSlabs + slab % kScratchSlabs) * 32;
+}
+
+// Puts this lane's columns of a slab there, times their gains (two bf16 a
+// word); returns its share of sum x^2. A __syncwarp must follow.
+__device__ __forceinline__ float WriteFragments(uint32_t slab, const uint4& x,
+                                                uint2 gains,
+                                                DeviceContext& context) {
+  float v[4] = {isa::FloatOfF24Bits(x.x), isa::FloatOfF24Bits(x.y),
+                isa::FloatOfF24Bits(x.z), isa::FloatOfF24Bits(x.w)};
+  const float squares =
+      (v[0] * v[0] + v[1] * v[1]) + (v[2] * v[2] + v[3] * v[3]);
+  v[0] *= isa::FloatOfBits(gains.x << 16);
+  v[1] *= isa::FloatOfBits(gains.x & 0xffff0000u);
+  v[2] *= isa::FloatOfBits(gains.y << 16);
+  v[3] *= isa::FloatOfBits(gains.y & 0xffff0000u);
+  // The values as bf16, and what that leaves out.
+  uint32_t high[2], low[2];
+#pragma unroll
+  for (uint32_t h = 0; h < 2; ++h) {
+    high[h] = ptx::PackBf16(v[2 * h], v[2 * h + 1]);
+    low[h] =
+        ptx::PackBf16(v[2 * h] - isa::FloatOfBits(high[h] << 16),
+                      v[2 * h + 1] - isa::FloatOfBits(high[h] & 0xffff0000u));
+  }
+  SlabFragments(slab, context)[context.lane()] =
+      make_uint4(high[0], high[1], low[0], low[1]);
+  return squares;
+}
+
+// This lane's B operands for its warp's tiles of one slab.
+struct Fragments {
+  uint32_t b[kWarpTiles][2];
+};
+__device__ __forceinline__ Fragments ReadFragments(uint32_t slab,
+                                                   DeviceContext& context) {
+  // Lane 4g + q multiplies, in every tile, column half g % 2: the upper part
+  // if g < 2, the lower if g < 4, else nothing.
+  const uint32_t g = context.lane() / 4;
+  const uint2* words =
+      reinterpret_cast<const uint2*>(SlabFragments(slab, context)) +
+      context.lane() % 8 * 2 + g / 2 % 2;
+  Fragments fragments;
+#pragma unroll
+  for (uint32_t j = 0; j < kWarpTiles; ++j) {
+    const uint2 b = words[j * 16];
+    fragments.b[j][0] = g < 4 ? b.x : 0;
+    fragments.b[j][1] = g < 4 ? b.y : 0;
+  }
+  return fragments;
+}
+
+// Weights of kStages stages: this lane's words of its warp's tiles.
+template <uint32_t kStages>
+struct StageTiles {
+  uint4 a[kStages][kWarpTiles];
+};
+
+// Takes the next kStages stages and hands their memory back. With kWhole all
+// their tiles are there; else stage i has tiles_of(i), and others become zero.
+template <uint32_t kStages, bool kWhole, typename TilesOf>
+__device__ __forceinline__ StageTiles<kStages> TakeStages(
+    DeviceContext& context, TilesOf&& tiles_of) {
+  StageTiles<kStages> tiles;
+  context.WaitStages(kStages);
+#pragma unroll
+  for (uint32_t i = 0; i < kStages; ++i) {
+    const uint4* stage = context.StageData(i) + context.thread();
+    const uint32_t count = tiles_of(i);
+#pragma unroll
+    for (uint32_t j = 0; j < kWarpTiles; ++j) {
+      tiles.a[i][j] = make_uint4(0, 0, 0, 0);
+      if (kWhole || context.warp() + j * kComputeWarps < count) {
+        tiles.a[i][j] = stage[j * kComputeThreads];
+      }
+    }
+  }
+  context.FreeStages(kStages);
+  return tiles;
+}
+
+// This lane's sums of a stage: of the upper halves in lane 4g+0, of the lower
+// halves in lane 4g+1, for row g.
+template <uint32_t kStages>
+struct StageSums {
+  float sum[kStages];
+};
+
+// Multiplies; fragments_of(i) are those of stage i's slab.
+template <uint32_t kStages, typename FragmentsOf>
+__device__ __forceinline__ StageSums<kStages> MultiplyStages(
+    const StageTiles<kStages>& tiles, FragmentsOf&& fragments_of) {
+  // Chains of dependent products, side by side so that none waits for another.
+  constexpr uint32_t kChains = kStages <= 3 ? 2 : 1;
+  float c[kStages][kChains][4] = {};
+#pragma unroll
+  for (uint32_t j = 0; j < kWarpTiles; ++j) {
+#pragma unroll
+    for (uint32_t i = 0; i < kStages; ++i) {
+      const Fragments& fragments = fragments_of(i);
+      ptx::MmaBf16(c[i][j % kChains], tiles.a[i][j], fragments.b[j][0],
+                   fragments.b[j][1]);
+    }
+  }
+  StageSums<kStages> sums;
+#pragma unroll
+  for (uint32_t i = 0; i < kStages; ++i) {
+    sums.sum[i] = c[i][0][0] + c[i][0][3];
+    if constexpr (kChains == 2) sums.sum[i] += c[i][1][0] + c[i][1][3];
+  }
+  return sums;
+}
+
+// Where lanes 4g+0 and 4g+1 put a panel's sums.
+__device__ __forceinline__ float* PartialOf(uint32_t copy, uint32_t slot,
+                                            DeviceContext& context) {
+  return &context.shared->partials[copy][context.warp()][slot]
+                                  [context.lane() / 4][context.lane() % 2];
+}
+
+}  // namespace mkvm::ops
+
+#endif  // MKVM_OPS_GEMV_STAGES_CUH_

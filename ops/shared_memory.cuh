@@ -1,0 +1,177 @@
+// The shared memory of a block of the interpreter, as one struct, and what the
+// roles of its warps agree on.
+#ifndef MKVM_OPS_SHARED_MEMORY_CUH_
+#define MKVM_OPS_SHARED_MEMORY_CUH_
+
+#include <cstdint>
+
+#include "isa/instruction.h"
+#include "ops/fault.h"
+#include "ops/trace_record.h"
+
+namespace mkvm::ops {
+
+inline constexpr uint32_t kComputeWarps = 8;
+inline constexpr uint32_t kComputeThreads = 32 * kComputeWarps;
+inline constexpr uint32_t kMaxStages = 16;
+// Panels whose partial sums an op may hold at once.
+inline constexpr uint32_t kGroupSlots = 6;
+// The threads that finish a group's rows: whole warps.
+inline constexpr uint32_t kFinishThreads =
+    (kGroupSlots * isa::kPanelRows + 31) / 32 * 32;
+inline constexpr uint32_t kScratchFloats = 4400;
+
+// Typed addresses, e.g. GemvAddresses: for each buffer operand where its data
+// are (nullptr if not given), at the same index as in the operand struct.
+#define MKVM_OP(code, Name, name, synopsis) struct Name##Addresses {
+#define MKVM_READ(f, d, s, b, c) void* f;
+#define MKVM_OPT_READ MKVM_READ
+#define MKVM_WEIGHT MKVM_READ
+#define MKVM_OPT_WEIGHT MKVM_READ
+#define MKVM_WRITE MKVM_READ
+#define MKVM_OPT_WRITE MKVM_READ
+#define MKVM_UPDATE MKVM_READ
+#define MKVM_U32(f, d) void* f##_unused;
+#define MKVM_F32(f, d) void* f##_unused;
+#define MKVM_ENUM(f, T, d) void* f##_unused;
+#define MKVM_END(Name) \
+  }                    \
+  ;
+#include "isa/opcodes.def"
+
+// Operand indices by name, e.g. GemvIndex::x.
+#define MKVM_OP(code, Name, name, synopsis) \
+  struct Name##Index {                      \
+    enum : uint32_t {
+#define MKVM_READ(f, d, s, b, c) f,
+#define MKVM_OPT_READ MKVM_READ
+#define MKVM_WEIGHT MKVM_READ
+#define MKVM_OPT_WEIGHT MKVM_READ
+#define MKVM_WRITE MKVM_READ
+#define MKVM_OPT_WRITE MKVM_READ
+#define MKVM_UPDATE MKVM_READ
+#define MKVM_U32(f, d) f,
+#define MKVM_F32(f, d) f,
+#define MKVM_ENUM(f, T, d) f,
+#define MKVM_END(Name) \
+  kCount               \
+  }                    \
+  ;                    \
+  }                    \
+  ;
+#include "isa/opcodes.def"
+
+// The order of one gemv's stages (ops/gemv_stages.cuh); loader and compute
+// warps walk the same.
+struct alignas(16) GemvShape {
+  uint32_t panels;    // of w
+  uint32_t matrices;  // 2 with w2, else 1
+  uint32_t tiles;     // per panel
+  uint32_t slabs;
+  uint32_t chunk;  // slabs per chunk
+  uint32_t group;  // panels of w per group
+  float mean;      // 1 / k
+
+  __device__ uint32_t GroupPanels(uint32_t first) const {
+    return min(group, panels - first);
+  }
+  __device__ uint32_t ChunkSlabs(uint32_t first) const {
+    return min(chunk, slabs - first);
+  }
+};
+
+// What an attention instruction does in its pass: the positions of its split,
+// and where this pass's goes if it is the split's.
+struct alignas(16) AttentionPlace {
+  uint32_t positions;
+  uint32_t append;  // 0: it is another split's
+  uint32_t slot;
+};
+
+// What the compute warps need of an instruction before its body.
+struct alignas(16) SlotHead {
+  uint32_t code;      // the body and flags, see below
+  uint32_t untagged;  // bit i: wait i is for a counter
+  uint32_t pass;
+  uint32_t pc;
+  uint32_t tag;  // of the pass
+};
+// The body: an opcode; with kCodeAny that for operands which the hot one
+// doesn't do.
+inline constexpr uint32_t kCodeMask = 0xffff;
+inline constexpr uint32_t kCodeAny = 0x8000;
+// The queue's instruction before must be done; a counter is to be released, or
+// only ticked.
+inline constexpr uint32_t kCodeAfter = 0x10000;
+inline constexpr uint32_t kCodeReleases = 0x20000;
+inline constexpr uint32_t kCodeTicks = 0x80000;
+// Ablated kernel: the last one of this launch's part of the queue.
+inline constexpr uint32_t kCodeLast = 0x40000;
+
+// One decoded instruction in shared memory.
+struct InstructionSlot {
+  SlotHead head;
+  isa::Instruction instruction;
+  GemvShape gemv;            // of a gemv
+  AttentionPlace attention;  // of an attention
+  // Of buffer operands, by operand index: so that no body looks them up in
+  // global memory on its critical path.
+  void* addresses[isa::kOperandWords];
+  uint2 dims[isa::kOperandWords];  // the first two dimensions
+  uint32_t f24_operands;           // bit i: operand i is an f24 buffer
+  uint32_t panel_operands;         // bit i: operand i is stored in panels
+  // The counter values that the waits want in this pass; 0: none.
+  uint32_t wanted[isa::kMaxWaits];
+  // Traced kernel.
+  TraceRecord record;
+  TraceRead reads[kComputeWarps];
+};
+
+// The shared memory of a block; the weight stages follow it, 128-byte aligned.
+inline constexpr uint32_t kInstructionSlots = 8;
+struct SharedMemory {
+  alignas(128) InstructionSlot slots[kInstructionSlots];
+  uint64_t slot_full[kInstructionSlots];
+  uint64_t slot_empty[kInstructionSlots];
+  uint64_t leave;        // completes when the compute threads have left
+  uint64_t loader_left;  // traced kernel: when the loader has left, too
+  uint64_t stage_full[kMaxStages];
+  uint64_t stage_empty[kMaxStages];
+  // Partial sums [warp][panel][row][upper or lower halves] and squares [warp]
+  // of a gemv. Two copies, used in turn: a copy is read after one barrier and
+  // written again only by warps that have passed the next.
+  alignas(8) float partials[2][kComputeWarps][kGroupSlots][isa::kPanelRows][2];
+  alignas(16) float squares[2][kComputeWarps];
+  alignas(16) float scratch[kScratchFloats];
+  // What cold paths need; constant during a launch.
+  uint32_t* abort;       // global: some worker has faulted
+  Fault* fault;          // host memory: its record
+  uint64_t* token_ring;  // host memory: one word per pass
+  uint64_t watchdog_ns;
+  int64_t first_position;
+  uint32_t max_passes;
+  // Halts' broadcasts: kStopProgram, kStopLimit or both. Two, in turn: between
+  // one halt's and the next but one's there are barriers.
+  uint32_t stop[2];
+};
+inline constexpr uint32_t kStagesOffset =
+    (sizeof(SharedMemory) + 127) / 128 * 128;
+static_assert(kStagesOffset <= isa::kWorkerReserveBytes);
+
+inline constexpr uint32_t kStopProgram = 1;  // the program says so
+inline constexpr uint32_t kStopLimit = 2;    // the passes are done
+
+// The block's shared memory. A pointer in a variable would do, if the compiler
+// could always see where it points: where it can't, every access is a generic
+// one and takes longer.
+struct SharedPointer {
+  __device__ __forceinline__ operator SharedMemory*() const {
+    extern __shared__ __align__(128) char memory[];
+    return reinterpret_cast<SharedMemory*>(memory);
+  }
+  __device__ __forceinline__ SharedMemory* operator->() const { return *this; }
+};
+
+}  // namespace mkvm::ops
+
+#endif  // MKVM_OPS_SHARED_MEMORY_CUH_

@@ -1,0 +1,211 @@
+// The compute warps: wait, run the body, signal.
+#ifndef MKVM_VM_INTERPRETER_COMPUTE_CUH_
+#define MKVM_VM_INTERPRETER_COMPUTE_CUH_
+
+#include <cstdint>
+
+#include "ops/device_bodies.cuh"
+#include "vm/interpreter.cuh"
+
+namespace mkvm::vm {
+
+// Ends without a budget: the fetcher waits for nothing but this block's own
+// slots.
+__device__ inline void WaitForSlot(ops::SharedMemory* shared, uint32_t visit) {
+  while (
+      !ptx::BarrierTestWait(&shared->slot_full[visit % ops::kInstructionSlots],
+                            visit / ops::kInstructionSlots % 2)) {
+  }
+}
+
+// Traced kernel: lane i of warp 0 has seen the counter of wait i.
+__device__ inline void TraceWait(ops::DeviceContext& context) {
+  const uint32_t now = context.TraceNow();
+  if (atomicMax(&context.slot->record.waited, now) < now) {
+    context.slot->record.last_wait = context.lane() + 1;
+  }
+}
+
+// Lane i of warp 0 waits for counter i. The barrier that follows hands what was
+// acquired to the other threads. Tagged waits are the bodies' affair: they poll
+// the data themselves.
+__device__ inline void WaitForCounters(const LaunchArguments& arguments,
+                                       const ops::InstructionSlot& slot,
+                                       uint32_t untagged,
+                                       ops::DeviceContext& context) {
+  const isa::Instruction& instruction = slot.instruction;
+  const uint32_t i = context.thread();
+  if (i < isa::kMaxWaits && (untagged >> i & 1) != 0) {
+    const uint32_t* counter =
+        arguments.counters +
+        uint64_t{instruction.waits[i].counter} * kCounterStride;
+    const uint32_t wanted = slot.wanted[i];
+    ops::Spin spin(context.shared);
+    while (true) {
+      const uint32_t seen = ptx::LoadAcquireGpu(counter);
+      if (static_cast<int32_t>(seen - wanted) >= 0) break;
+      if (spin.Expired()) {
+        if (spin.timed_out()) {
+          context.Raise(ops::FaultKind::kCounterTimeout,
+                        instruction.waits[i].counter, seen, wanted);
+        }
+        context.faulty = true;
+        break;
+      }
+    }
+    if constexpr (ops::kTraced) TraceWait(context);
+  }
+  context.Barrier();
+}
+
+// Whether the opcode's body is part of the interpreter's loop.
+constexpr bool IsHot(isa::Opcode opcode) {
+  return opcode == isa::Opcode::kGemv || opcode == isa::Opcode::kAttention ||
+         opcode == isa::Opcode::kAttentionMerge;
+}
+
+// Bodies that don't run in every layer: out of line, so that they cost the
+// others no registers.
+static __device__ __noinline__ ops::DeviceContext RunColdBody(
+    const ops::InstructionSlot& slot, uint32_t code,
+    ops::DeviceContext context) {
+#define MKVM_ANY(Name)                                                         \
+  if (code == (static_cast<uint32_t>(isa::Opcode::k##Name) | ops::kCodeAny)) { \
+    ops::DeviceAny##Name(                                                      \
+        *reinterpret_cast<const isa::Name##Operands*>(                         \
+            slot.instruction.operands),                                        \
+        *reinterpret_cast<const ops::Name##Addresses*>(slot.addresses),        \
+        context);                                                              \
+    return context;                                                            \
+  }
+  MKVM_ANY(Gemv)
+  MKVM_ANY(Attention)
+  MKVM_ANY(AttentionMerge)
+#undef MKVM_ANY
+  switch (static_cast<isa::Opcode>(code)) {
+#define MKVM_OP(code, Name, name, synopsis)                               \
+  case isa::Opcode::k##Name:                                              \
+    if constexpr (!IsHot(isa::Opcode::k##Name)) {                         \
+      ops::Device##Name(                                                  \
+          *reinterpret_cast<const isa::Name##Operands*>(                  \
+              slot.instruction.operands),                                 \
+          *reinterpret_cast<const ops::Name##Addresses*>(slot.addresses), \
+          context);                                                       \
+    }                                                                     \
+    return context;
+#include "isa/opcodes.def"
+  }
+  if (context.thread() == 0) {
+    context.Raise(ops::FaultKind::kBadOpcode, 0, slot.instruction.opcode, 0);
+  }
+  return context;
+}
+
+__device__ __forceinline__ void RunBody(const ops::InstructionSlot& slot,
+                                        uint32_t code,
+                                        ops::DeviceContext& context) {
+#define MKVM_OP(value, Name, name, synopsis)                              \
+  if constexpr (IsHot(isa::Opcode::k##Name)) {                            \
+    if (code == static_cast<uint32_t>(isa::Opcode::k##Name)) {            \
+      ops::Device##Name(                                                  \
+          *reinterpret_cast<const isa::Name##Operands*>(                  \
+              slot.instruction.operands),                                 \
+          *reinterpret_cast<const ops::Name##Addresses*>(slot.addresses), \
+          context);                                                       \
+      return;                                                             \
+    }                                                                     \
+  }
+#include "isa/opcodes.def"
+  context = RunColdBody(slot, code, context);
+}
+
+// Traced kernel: who marks the begin and the end. Not of warp 0, which has the
+// most to do; but of a warp that hands the slot back.
+inline constexpr uint32_t kTraceThread = ops::kFinishThreads - 32;
+static_assert(kTraceThread != 0);
+
+// By thread 0, after the barrier that follows the body: that and, for the
+// release, cumulativity put the block's writes before the signal.
+__device__ inline void Signal(const LaunchArguments& arguments,
+                              ops::InstructionSlot& slot, uint32_t code,
+                              const ops::DeviceContext& context) {
+  if ((code & ops::kCodeReleases) != 0) {
+    ptx::AddReleaseGpu(
+        arguments.counters + uint64_t{slot.instruction.signal} * kCounterStride,
+        1);
+    if constexpr (ops::kTraced) slot.record.signaled = context.TraceNow();
+  } else if ((code & ops::kCodeTicks) != 0) {
+    ptx::AddRelaxedGpu(
+        arguments.counters + uint64_t{slot.instruction.signal} * kCounterStride,
+        1);
+  }
+  if (blockIdx.x == 0 &&
+      (code & ops::kCodeMask) == static_cast<uint32_t>(isa::Opcode::kHalt)) {
+    ptx::StoreRelaxedSystem(arguments.passes, uint64_t{slot.head.pass} + 1);
+  }
+}
+
+__device__ __forceinline__ void ComputeLoop(const LaunchArguments& arguments,
+                                            ops::DeviceContext& context) {
+  ops::SharedMemory* shared = context.shared;
+  for (uint32_t visit = 0;; ++visit) {
+    ops::InstructionSlot& slot = shared->slots[visit % ops::kInstructionSlots];
+    WaitForSlot(shared, visit);
+    // Kept in a register: once the block has committed the slot may change.
+    const uint32_t code = slot.head.code;
+    const uint32_t untagged = slot.head.untagged;
+    context.slot = &slot;
+    context.tag = slot.head.tag;
+    if constexpr (ops::kTraced) {
+      context.has_operands = false;
+      if (context.thread() == kTraceThread) {
+        slot.record.visited = context.TraceNow();
+      }
+    }
+    if (untagged != 0) {
+      WaitForCounters(arguments, slot, untagged, context);
+    } else if (context.committed && (code & ops::kCodeAfter) != 0) {
+      // A gemv that has committed is still writing its rows.
+      context.Barrier();
+    }
+    context.committed = false;
+    RunBody(slot, code & ops::kCodeMask, context);
+    const bool open = context.committed;
+    if (!open) {
+      // The body's writes, to memory and to shared memory, and all threads'
+      // reads of the slot come before what follows in any thread of the block;
+      // and all threads agree on leaving.
+      context.Commit();
+      context.committed = false;
+    } else if ((code & ops::kCodeReleases) != 0) {
+      // The first warps' writes come before the signal.
+      context.Barrier();
+      context.committed = false;
+    }
+    if constexpr (ops::kTraced) {
+      if (context.thread() == (open ? 0 : kTraceThread)) {
+        slot.record.done = context.TraceNow();
+      }
+    }
+    bool last = kAblated && (code & ops::kCodeLast) != 0;
+    if ((code & ops::kCodeMask) == static_cast<uint32_t>(isa::Opcode::kHalt)) {
+      last |=
+          *static_cast<const volatile uint32_t*>(&shared->stop[visit % 2]) != 0;
+    }
+    if (context.thread() == 0 && !context.block_faulty) {
+      Signal(arguments, slot, code, context);
+    }
+    // Nobody reads the slot again: the first warps have finished, the others
+    // had done so at the commit.
+    ptx::BarrierArrive(&shared->slot_empty[visit % ops::kInstructionSlots]);
+    if (last || context.block_faulty) {
+      // The loader and the fetcher look at it while they wait.
+      ptx::BarrierArrive(&shared->leave);
+      return;
+    }
+  }
+}
+
+}  // namespace mkvm::vm
+
+#endif  // MKVM_VM_INTERPRETER_COMPUTE_CUH_

@@ -1,0 +1,223 @@
+// The fetch warp: fills the slots ahead of the compute warps and the loader
+// with instructions and all that belongs to them.
+#ifndef MKVM_VM_INTERPRETER_FETCH_CUH_
+#define MKVM_VM_INTERPRETER_FETCH_CUH_
+
+#include <cstdint>
+
+#include "ops/attention_head128.cuh"
+#include "ops/gemv_stages.cuh"
+#include "vm/interpreter.cuh"
+#include "vm/interpreter_trace.cuh"
+
+namespace mkvm::vm {
+
+// Bit i: operand i of the opcode is a buffer.
+__device__ inline uint32_t BufferOperands(uint32_t opcode) {
+  switch (static_cast<isa::Opcode>(opcode)) {
+#define MKVM_OP(code, Name, name, synopsis) \
+  case isa::Opcode::k##Name: {              \
+    uint32_t mask = 0;                      \
+    [[maybe_unused]] uint32_t bit = 1;
+#define MKVM_READ(f, d, s, b, c) \
+  mask |= bit;                   \
+  bit <<= 1;
+#define MKVM_OPT_READ MKVM_READ
+#define MKVM_WEIGHT MKVM_READ
+#define MKVM_OPT_WEIGHT MKVM_READ
+#define MKVM_WRITE MKVM_READ
+#define MKVM_OPT_WRITE MKVM_READ
+#define MKVM_UPDATE MKVM_READ
+#define MKVM_U32(f, d) bit <<= 1;
+#define MKVM_F32(f, d) bit <<= 1;
+#define MKVM_ENUM(f, T, d) bit <<= 1;
+#define MKVM_END(Name) \
+  return mask;         \
+  }
+#include "isa/opcodes.def"
+  }
+  return 0;
+}
+
+// Word `lane` of an instruction is operand word lane - kFirstOperandWord.
+inline constexpr uint32_t kFirstOperandWord =
+    offsetof(isa::Instruction, operands) / 4;
+inline constexpr uint32_t kFirstWaitWord =
+    offsetof(isa::Instruction, waits) / 4;
+static_assert(sizeof(isa::Instruction) == 32 * 4);
+
+// Whether the opcode's hot body doesn't do these operands. Lane l has word l.
+__device__ inline bool NeedsAnyBody(uint32_t opcode, uint32_t word) {
+  const auto operand = [&](uint32_t i) {
+    return __shfl_sync(0xffffffffu, word, kFirstOperandWord + i);
+  };
+  using Merge = ops::AttentionMergeIndex;
+  const bool gemv = operand(ops::GemvIndex::k) % isa::kStageColumns != 0;
+  const bool attention =
+      operand(ops::AttentionIndex::head_dim) != ops::head128::kDim;
+  const uint32_t count = operand(Merge::count);
+  const bool merge =
+      operand(Merge::splits) > 16 || (count != 8 && count != 16) ||
+      operand(Merge::begin) % 4 != 0 || operand(Merge::head_dim) % 4 != 0;
+  switch (static_cast<isa::Opcode>(opcode)) {
+    case isa::Opcode::kGemv:
+      return gemv;
+    case isa::Opcode::kAttention:
+      return attention;
+    case isa::Opcode::kAttentionMerge:
+      return merge;
+    default:
+      return false;
+  }
+}
+
+// What attention does in this pass. Divisions are slow, and here is time.
+__device__ inline void FillAttention(const LaunchArguments& arguments,
+                                     uint32_t opcode, uint32_t word,
+                                     uint32_t pass,
+                                     ops::InstructionSlot& slot) {
+  const auto operand = [&](uint32_t i) {
+    return __shfl_sync(0xffffffffu, word, kFirstOperandWord + i);
+  };
+  const uint32_t split = operand(ops::AttentionIndex::split);
+  const uint32_t splits = operand(ops::AttentionIndex::splits);
+  const uint32_t block = operand(ops::AttentionIndex::block);
+  if (opcode != static_cast<uint32_t>(isa::Opcode::kAttention)) return;
+  if (threadIdx.x % 32 != 0) return;
+  const auto position = static_cast<uint32_t>(arguments.first_position + pass);
+  const ops::SplitPlace place = ops::PlaceOf(position, block, splits);
+  slot.attention.positions = ops::PositionsIn(position, split, block, splits);
+  slot.attention.append = place.split == split ? 1 : 0;
+  slot.attention.slot = place.slot;
+}
+
+// Lane l puts word l into the slot, and what belongs to it: address and shape
+// of a buffer operand, the counter value of a wait.
+__device__ inline void FillSlot(const LaunchArguments& arguments, uint32_t word,
+                                const Cursor& cursor,
+                                ops::InstructionSlot& slot) {
+  const uint32_t pass = cursor.pass;
+  const uint32_t lane = threadIdx.x % 32;
+  reinterpret_cast<uint32_t*>(&slot.instruction)[lane] = word;
+  const uint32_t opcode = __shfl_sync(0xffffffffu, word, 0) & 0xffffu;
+  const uint32_t counts = __shfl_sync(0xffffffffu, word, 1);
+  const uint32_t num_waits = counts & 0xffu;
+  const uint32_t lags = counts >> 8 & 0xffu;
+  const uint32_t threshold = __shfl_down_sync(0xffffffffu, word, 1);
+  ops::DeviceBuffer buffer = {};
+  if (lane >= kFirstOperandWord) {
+    const uint32_t operand = lane - kFirstOperandWord;
+    if ((BufferOperands(opcode) >> operand & 1) != 0 &&
+        word != isa::kNoBuffer) {
+      buffer = arguments.buffers[word];
+    }
+    slot.addresses[operand] = buffer.data;
+    slot.dims[operand] = make_uint2(static_cast<uint32_t>(buffer.shape[0]),
+                                    static_cast<uint32_t>(buffer.shape[1]));
+  } else if (lane >= kFirstWaitWord && (lane - kFirstWaitWord) % 2 == 0) {
+    const uint32_t wait = (lane - kFirstWaitWord) / 2;
+    const uint32_t lag = lags >> wait & 1;
+    slot.wanted[wait] =
+        wait < num_waits && pass >= lag
+            ? (pass - lag) * arguments.producers[word] + threshold
+            : 0;
+  }
+  const uint32_t polled = __shfl_sync(0xffffffffu, word, 3);
+  const uint32_t signal = __shfl_sync(0xffffffffu, word, 2);
+  const uint32_t flags = __shfl_sync(0xffffffffu, word, 0) >> 16 & 0xffu;
+  const uint32_t r =
+      __shfl_sync(0xffffffffu, word, kFirstOperandWord + ops::GemvIndex::r);
+  const uint32_t k =
+      __shfl_sync(0xffffffffu, word, kFirstOperandWord + ops::GemvIndex::k);
+  const uint32_t rows =
+      __shfl_sync(0xffffffffu, word, kFirstOperandWord + ops::GemvIndex::rows);
+  const uint32_t w2 =
+      __shfl_sync(0xffffffffu, word, kFirstOperandWord + ops::GemvIndex::w2);
+  const bool any = NeedsAnyBody(opcode, word);
+  FillAttention(arguments, opcode, word, pass, slot);
+  if (lane == 0) {
+    const bool gemv = opcode == static_cast<uint32_t>(isa::Opcode::kGemv);
+    // A body that polls all it reads, and writes nothing before its own commit,
+    // may begin while the instruction before is still writing its rows.
+    const bool polls_all =
+        gemv && (polled >> ops::GemvIndex::x & 1) != 0 &&
+        (r == isa::kNoBuffer || (polled >> ops::GemvIndex::r & 1) != 0);
+    ops::SlotHead head;
+    head.code = opcode | (any ? ops::kCodeAny : 0);
+    if (!polls_all) head.code |= ops::kCodeAfter;
+    if (signal != isa::kNoCounter) {
+      head.code |= (flags & isa::kFlagRelease) != 0 ? ops::kCodeReleases
+                                                    : ops::kCodeTicks;
+    }
+    if (kAblated && arguments.ablation.part != nullptr &&
+        cursor.pc + 1 == cursor.length) {
+      head.code |= ops::kCodeLast;
+    }
+    head.untagged = ((1u << num_waits) - 1) & ~(counts >> 16);
+    head.pass = pass;
+    head.pc = cursor.pc;
+    head.tag = isa::TagOfPass(pass);
+    slot.head = head;
+    if (gemv) {
+      slot.gemv = ops::MakeGemvShape(rows, k, w2 == isa::kNoBuffer ? 1 : 2,
+                                     arguments.num_stages);
+    }
+  }
+  const uint32_t f24 = __ballot_sync(0xffffffffu, buffer.is_f24 != 0);
+  const uint32_t panels = __ballot_sync(0xffffffffu, buffer.is_panels != 0);
+  if (lane == 0) {
+    slot.f24_operands = f24 >> kFirstOperandWord;
+    slot.panel_operands = panels >> kFirstOperandWord;
+  }
+}
+
+__device__ inline void FetchLoop(const LaunchArguments& arguments,
+                                 const ops::DeviceContext& context,
+                                 Cursor cursor) {
+  ops::SharedMemory* shared = context.shared;
+  const uint32_t* code =
+      reinterpret_cast<const uint32_t*>(arguments.code + cursor.begin) +
+      context.lane();
+  // One instruction ahead of the slots, since its words take a round trip.
+  uint32_t word = ptx::LoadConstant(code + cursor.pc * 32);
+  FetchTracer tracer(arguments.trace, shared);
+  while (cursor.pass < EndPass(arguments, cursor)) {
+    const uint32_t next_pc = cursor.pc + 1 == cursor.length ? 0 : cursor.pc + 1;
+    const uint32_t next_word = ptx::LoadConstant(code + next_pc * 32);
+    // The slot's previous instruction is done (first round: at once).
+    uint64_t* const empty = &shared->slot_empty[cursor.slot];
+    if constexpr (ops::kTraced) {
+      tracer.Tick();
+      while (!ptx::BarrierIsComplete(empty, cursor.slot_parity ^ 1) &&
+             !ShouldLeave(shared)) {
+        tracer.Tick();
+      }
+    }
+    if constexpr (kAblated) {
+      if (!WaitForInstructionBefore(cursor, arguments.ablation.fetch_depth,
+                                    shared)) {
+        break;
+      }
+    }
+    if (!WaitPhase(empty, cursor.slot_parity ^ 1, shared)) break;
+    FillSlot(arguments, word, cursor, shared->slots[cursor.slot]);
+    if constexpr (ops::kTraced) {
+      tracer.Close(cursor.slot);
+      tracer.Open(cursor.slot, cursor.pass, cursor.pc);
+    }
+    // Each lane announces the words that it has put there.
+    ptx::BarrierArrive(&shared->slot_full[cursor.slot]);
+    word = next_word;
+    cursor.Next();
+  }
+  if constexpr (ops::kTraced) {
+    while (!ShouldLeave(shared) ||
+           !ptx::BarrierTestWait(&shared->loader_left, 0)) {
+    }
+    tracer.Finish(cursor.slot);
+  }
+}
+
+}  // namespace mkvm::vm
+
+#endif  // MKVM_VM_INTERPRETER_FETCH_CUH_
