@@ -54,7 +54,8 @@ Flags MakeFlags(TuneFlags& f) {
   Flags flags(
       "tune [FLAGS] -o FILE.json",
       "Measures this machine's costs, then decodes with one shape of program "
-      "after the\nother (workers, transport, KV splits, stages) and writes the "
+      "after the\nother (workers, transport, KV splits, stages, gemv rows) and "
+      "writes the "
       "target of the fastest:\nthe smallest geometric mean, over the "
       "positions, of the time per token. Shapes that\ndon't fit are left out. "
       "Prints a table of what it tried.");

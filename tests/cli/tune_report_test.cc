@@ -111,7 +111,7 @@ class TuneReportTest : public testing::Test {
                                 std::vector<double> us) {
     scheduler::TuneCandidate candidate;
     candidate.target = CpuWith(workers, splits);
-    candidate.shape = {workers, 0, splits, 1};
+    candidate.shape = {workers, 0, splits, 1, 1};
     candidate.us = us;
     candidate.samples = {us};
     candidate.mean_us = 2 * us[0];
@@ -132,13 +132,15 @@ class TuneReportTest : public testing::Test {
 TEST_F(TuneReportTest, TheTableHasEveryCandidate) {
   const std::string table = TuneMarkdown(report_);
   EXPECT_THAT(table, HasSubstr("qwen3-tiny on Some GPU, 2026-11-21T09:30"));
-  EXPECT_THAT(table, HasSubstr("| workers | tagged | max_kv_splits | stages | "
-                               "at 0 | at 20 | mean | of the best |"));
   EXPECT_THAT(table,
-              HasSubstr("| 2 | 0 | 2 | 1 | 100.0 | 400.0 | 200.0 | 1.235 |"));
+              HasSubstr("| workers | tagged | max_kv_splits | stages | "
+                        "min_gemv_rows | at 0 | at 20 | mean | of the best |"));
   EXPECT_THAT(
       table,
-      HasSubstr("| 4 | 0 | 2 | 1 | 81.0 | 324.0 | 162.0 | 1.000 | best |"));
+      HasSubstr("| 2 | 0 | 2 | 1 | 1 | 100.0 | 400.0 | 200.0 | 1.235 |"));
+  EXPECT_THAT(
+      table,
+      HasSubstr("| 4 | 0 | 2 | 1 | 1 | 81.0 | 324.0 | 162.0 | 1.000 | best |"));
   EXPECT_THAT(table, HasSubstr("| left out: holds 4 \\| at once |"));
   EXPECT_THAT(table, HasSubstr("best of 3 shapes in 12 s: workers 4, "));
   EXPECT_THAT(table, Not(HasSubstr("budget")));
@@ -181,8 +183,8 @@ TEST_F(TuneReportTest, OtherTokensAreAnError) {
   EXPECT_TRUE(absl::IsDataLoss(status));
   EXPECT_EQ(status.message(),
             "2 of 5 shapes gave other tokens than they should; the first: "
-            "workers 6, tagged 0, max_kv_splits 2, stages 1: token 3 is 5, "
-            "not 6");
+            "workers 6, tagged 0, max_kv_splits 2, stages 1, min_gemv_rows 1: "
+            "token 3 is 5, not 6");
 }
 
 }  // namespace

@@ -130,7 +130,9 @@ TEST(InfoTest, CountsInstructions) {
   EXPECT_EQ(info.workers, 128u);
   EXPECT_EQ(info.instructions_by_opcode.at("halt"), 128u);
   EXPECT_EQ(info.instructions_by_opcode.at("attention"), 28u * 128);
-  EXPECT_EQ(info.instructions_by_opcode.at("gemv"), 28u * 4 * 128 + 128);
+  // 64 shares of the two projections with 1024 rows.
+  EXPECT_EQ(info.instructions_by_opcode.at("gemv"),
+            28u * (2 * 128 + 2 * 64) + 128);
   EXPECT_EQ(info.releases, 1u);
   EXPECT_EQ(info.waits - info.tagged_waits, 128u);
   // embed, six a layer, LM head, argmax, advance, halt

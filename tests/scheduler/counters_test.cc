@@ -167,6 +167,36 @@ TEST(CountersTest, UnfusedProgramsHandTheCacheOverByCounters) {
   EXPECT_GT(checked, 6);
 }
 
+// The host reads logits of all workers, which nobody polls: that the token is
+// there must mean that they are.
+TEST(CountersTest, LogitsAreHandedOverByTheCounterOfArgmax) {
+  for (const bool logits : {true, false}) {
+    SCOPED_TRACE(testing::Message() << "logits " << logits);
+    CompileOptions options;
+    options.logits = logits;
+    const isa::Program program =
+        MustCompile(OddConfig(), TestTarget(7), options);
+    int heads = 0;
+    int argmaxes = 0;
+    ForEach(program, [&](uint32_t w, uint32_t pc, const isa::Instruction& i) {
+      const std::string& label = program.labels[w][pc];
+      if (Is(i, isa::Opcode::kArgmax)) {
+        ++argmaxes;
+        ASSERT_EQ(i.num_waits, 1);
+        EXPECT_EQ(i.WaitIsTagged(0), !logits);
+      } else if (label.rfind("lm_head", 0) == 0) {
+        ++heads;
+        EXPECT_EQ((i.flags & isa::kFlagRelease) != 0, logits) << label;
+      } else if (Is(i, isa::Opcode::kGemv)) {
+        // No other edge pays for it.
+        EXPECT_FALSE(i.flags & isa::kFlagRelease) << label;
+      }
+    });
+    EXPECT_EQ(heads, 7);
+    EXPECT_EQ(argmaxes, 1);
+  }
+}
+
 TEST(CountersTest, UntaggedTargetsGetPlainCounters) {
   Target target = TestTarget(7);
   target.tagged = false;

@@ -12,7 +12,9 @@
 namespace mkvm::scheduler {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::SizeIs;
 
 struct Lowered {
   Graph graph;
@@ -27,48 +29,128 @@ Lowered LowerFor(const model::Config& config, const Target& target,
   return lowered;
 }
 
+// The rows of an operation's tiles, in order.
+std::vector<uint32_t> RowsOf(const Lowered& l, absl::string_view op_name) {
+  std::vector<uint32_t> rows;
+  for (const Tile& tile : l.tiles.tiles) {
+    if (l.graph.ops[tile.op].name != op_name) continue;
+    rows.push_back(
+        isa::DecodeOperands<isa::GemvOperands>(tile.instruction).rows);
+  }
+  return rows;
+}
+
+Target TargetWithMinRows(uint32_t workers, uint32_t min_gemv_rows) {
+  Target target = TestTarget(workers);
+  target.min_gemv_rows = min_gemv_rows;
+  return target;
+}
+
 // Units are whole, so two shares differ by one at most.
+void ExpectEqualShares(uint32_t workers, uint32_t min_rows) {
+  SCOPED_TRACE(testing::Message()
+               << workers << " workers, " << min_rows << " rows at least");
+  const Lowered l = LowerFor(model::FindConfig("qwen3-0.6b").value(),
+                             TargetWithMinRows(workers, min_rows));
+  std::map<std::pair<uint32_t, uint32_t>, uint64_t> rows;  // {op, share}
+  for (const Tile& tile : l.tiles.tiles) {
+    if (!Is(tile.instruction, isa::Opcode::kGemv)) continue;
+    rows[{tile.op, tile.share}] +=
+        isa::DecodeOperands<isa::GemvOperands>(tile.instruction).rows;
+  }
+  struct OfOp {
+    uint64_t min = ~uint64_t{0}, max = 0, sum = 0, shares = 0;
+  };
+  std::map<uint32_t, OfOp> ops;
+  for (const auto& [key, count] : rows) {
+    OfOp& op = ops[key.first];
+    op.min = std::min(op.min, count);
+    op.max = std::max(op.max, count);
+    op.sum += count;
+    ++op.shares;
+  }
+  ASSERT_EQ(ops.size(), 28u * 4 + 1);
+  for (const auto& [index, op] : ops) {
+    const std::string& name = l.graph.ops[index].name;
+    EXPECT_LE(op.max - op.min, 8u) << name;
+    const uint64_t least = name == "lm_head" ? 8 : std::max(min_rows, 8u);
+    EXPECT_EQ(op.shares, std::min<uint64_t>(workers, op.sum / least)) << name;
+    EXPECT_GE(op.min, least) << name;
+  }
+}
+
 TEST(LowerTest, SharesAreEqualToWithinAUnit) {
   for (const uint32_t workers : {1u, 3u, 7u, 128u, 132u}) {
-    const Lowered l =
-        LowerFor(model::FindConfig("qwen3-0.6b").value(), TestTarget(workers));
-    std::map<std::pair<uint32_t, uint32_t>, uint64_t> rows;  // {op, share}
-    for (const Tile& tile : l.tiles.tiles) {
-      if (!Is(tile.instruction, isa::Opcode::kGemv)) continue;
-      rows[{tile.op, tile.share}] +=
-          isa::DecodeOperands<isa::GemvOperands>(tile.instruction).rows;
-    }
-    struct OfOp {
-      uint64_t min = ~uint64_t{0}, max = 0, sum = 0, shares = 0;
-    };
-    std::map<uint32_t, OfOp> ops;
-    for (const auto& [key, count] : rows) {
-      OfOp& op = ops[key.first];
-      op.min = std::min(op.min, count);
-      op.max = std::max(op.max, count);
-      op.sum += count;
-      ++op.shares;
-    }
-    ASSERT_EQ(ops.size(), 28u * 4 + 1);
-    for (const auto& [index, op] : ops) {
-      const std::string& name = l.graph.ops[index].name;
-      EXPECT_LE(op.max - op.min, 8u) << name;
-      EXPECT_EQ(op.shares, std::min<uint64_t>(workers, op.sum / 8)) << name;
+    for (const uint32_t min_rows : {1u, 16u, 24u, 32u}) {
+      ExpectEqualShares(workers, min_rows);
     }
   }
 }
 
-TEST(LowerTest, ProjectionsOf1024RowsUseEveryWorkerOfAnH200) {
-  const Lowered l =
-      LowerFor(model::FindConfig("qwen3-0.6b").value(), TestTarget(128));
-  std::map<std::string, int> tiles_of_op;
-  for (const Tile& tile : l.tiles.tiles) {
-    ++tiles_of_op[l.graph.ops[tile.op].name];
+TEST(LowerTest, ProjectionsOf1024RowsUseHalfTheWorkersOfAnH200) {
+  const Target h200 = FindTarget("h200").value();
+  ASSERT_EQ(h200.workers, 128u);
+  for (const uint32_t min_rows : {1u, h200.min_gemv_rows}) {
+    SCOPED_TRACE(testing::Message() << min_rows << " rows at least");
+    const Lowered l = LowerFor(model::FindConfig("qwen3-0.6b").value(),
+                               TargetWithMinRows(128, min_rows));
+    std::map<std::string, int> tiles_of_op;
+    for (const Tile& tile : l.tiles.tiles) {
+      ++tiles_of_op[l.graph.ops[tile.op].name];
+    }
+    for (const char* name : {"L00.qkv", "L00.attn", "L00.merge", "L00.gate_up",
+                             "lm_head", "halt"}) {
+      EXPECT_EQ(tiles_of_op[name], 128) << name;
+    }
+    for (const char* name : {"L00.o", "L27.down"}) {
+      EXPECT_THAT(RowsOf(l, name), min_rows == 1
+                                       ? std::vector<uint32_t>(128, 8)
+                                       : std::vector<uint32_t>(64, 16))
+          << name;
+    }
   }
-  for (const char* name : {"L00.qkv", "L00.attn", "L00.merge", "L00.o",
-                           "L00.gate_up", "L00.down", "lm_head", "halt"}) {
-    EXPECT_EQ(tiles_of_op[name], 128) << name;
+}
+
+// 72 rows of o_proj are 9 panels, 104 of gate_proj 13: what is left over goes
+// to some of the shares and makes no small one.
+TEST(LowerTest, GemvsHaveTheRowsTheyShouldAtLeast) {
+  const struct {
+    uint32_t min_rows;
+    std::vector<uint32_t> o;
+    std::vector<uint32_t> gate_up;
+  } cases[] = {
+      {0, std::vector<uint32_t>(9, 8), std::vector<uint32_t>(13, 8)},
+      {1, std::vector<uint32_t>(9, 8), std::vector<uint32_t>(13, 8)},
+      {16, {16, 16, 16, 24}, {16, 16, 16, 16, 16, 24}},
+      {24, {24, 24, 24}, {24, 24, 24, 32}},
+      {32, {32, 40}, {32, 32, 40}},
+      {72, {72}, {104}},
+      {1000, {72}, {104}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(testing::Message() << c.min_rows << " rows at least");
+    const Lowered l = LowerFor(OddConfig(), TargetWithMinRows(26, c.min_rows));
+    EXPECT_EQ(RowsOf(l, "L01.o"), c.o);
+    EXPECT_EQ(RowsOf(l, "L01.gate_up"), c.gate_up);
+    // Every worker has a share of the LM head, whatever the target wants.
+    std::vector<uint32_t> head(26, 8);
+    head.back() = 3;
+    EXPECT_EQ(RowsOf(l, "lm_head"), head);
   }
+  // Fewer workers than there are shares of that size.
+  const Lowered few = LowerFor(OddConfig(), TargetWithMinRows(3, 16));
+  EXPECT_THAT(RowsOf(few, "L01.o"), ElementsAre(24, 24, 24));
+}
+
+TEST(LowerTest, WithoutPanelsRowsAreCutAnywhere) {
+  Target target = TestTarget(26, /*panels=*/false);
+  target.min_gemv_rows = 16;
+  const Lowered l = LowerFor(OddConfig(), target);
+  EXPECT_THAT(RowsOf(l, "L01.o"), ElementsAre(18, 18, 18, 18));
+  EXPECT_THAT(RowsOf(l, "L01.gate_up"), ElementsAre(17, 17, 18, 17, 17, 18));
+  EXPECT_THAT(RowsOf(l, "lm_head"), SizeIs(26));
+  target.min_gemv_rows = 1;
+  EXPECT_THAT(RowsOf(LowerFor(OddConfig(), target), "L01.o"), SizeIs(26));
 }
 
 TEST(LowerTest, QkvTilesStayWithinOneKvHead) {
@@ -110,8 +192,8 @@ TEST(LowerTest, LabelsAreUniqueAndReadable) {
     EXPECT_TRUE(labels.insert(tile.label).second) << tile.label;
   }
   for (const char* label :
-       {"embed[0]", "L00.qkv[3]", "L01.attn.h1[2]", "L02.merge[0]", "L02.o[6]",
-        "L00.gate_up[1]", "L00.down[5]", "lm_head[6]", "argmax", "advance",
+       {"embed[0]", "L00.qkv[3]", "L01.attn.h1[2]", "L02.merge[0]", "L02.o[3]",
+        "L00.gate_up[1]", "L00.down[3]", "lm_head[6]", "argmax", "advance",
         "halt[6]"}) {
     EXPECT_EQ(labels.count(label), 1u) << label;
   }

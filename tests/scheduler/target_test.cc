@@ -21,7 +21,10 @@ TEST(TargetTest, KnowsTheUsualMachines) {
     EXPECT_THAT(target->notes, HasSubstr("measured"));
   }
   EXPECT_EQ(FindTarget("h200")->workers, 128u);
+  EXPECT_EQ(FindTarget("h200")->stages, 12u);
+  EXPECT_EQ(FindTarget("h200")->min_gemv_rows, 16u);
   EXPECT_FALSE(FindTarget("cpu")->panels);
+  EXPECT_EQ(FindTarget("cpu")->min_gemv_rows, 1u);
 }
 
 TEST(TargetTest, SaysWhoseTimesTheyAre) {
@@ -38,7 +41,7 @@ TEST(TargetTest, StagesFitSharedMemory) {
   for (const std::string& name : TargetNames()) {
     const Target target = FindTarget(name).value();
     if (target.shared_memory_bytes == 0) continue;
-    EXPECT_LE(target.stages * isa::kStageBytes + 28 * 1024,
+    EXPECT_LE(target.stages * isa::kStageBytes + isa::kWorkerReserveBytes,
               target.shared_memory_bytes)
         << name;
   }
@@ -59,6 +62,7 @@ TEST(TargetTest, JsonRoundTrip) {
     EXPECT_EQ(TargetToJson(*b), TargetToJson(a));
     EXPECT_EQ(b->workers, a.workers);
     EXPECT_EQ(b->panels, a.panels);
+    EXPECT_EQ(b->min_gemv_rows, a.min_gemv_rows);
     EXPECT_EQ(b->stream_gb_per_s, a.stream_gb_per_s);
   }
 }
@@ -69,6 +73,7 @@ TEST(TargetTest, MissingKeysKeepTheirDefaults) {
   ASSERT_TRUE(target.ok()) << target.status();
   EXPECT_EQ(target->workers, 46u);
   EXPECT_EQ(target->stages, Target().stages);
+  EXPECT_EQ(target->min_gemv_rows, 1u);
 }
 
 struct BadJson {
@@ -103,6 +108,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadJson{R"({"name": "a", "workers": 0})", "at least 1"},
         BadJson{R"({"name": "a", "stages": 0})", "at least 1"},
         BadJson{R"({"name": "a", "max_kv_splits": 0})", "at least 1"},
+        BadJson{R"({"name": "a", "min_gemv_rows": -1})",
+                "\"min_gemv_rows\" must be an integer"},
         BadJson{R"({"name": "a", "panels": 1})", "must be true or false"},
         BadJson{R"({"name": "a", "hop_us": -1})", "not negative"},
         BadJson{R"({"name": "a", "hop_us": null})", "not a null"},
@@ -173,7 +180,7 @@ TEST(TargetTest, CompileRefusesStagesThatDoNotFit) {
   const auto program = Compile(model::FindConfig("qwen3-tiny").value(), target);
   ASSERT_FALSE(program.ok());
   EXPECT_THAT(std::string(program.status().message()),
-              HasSubstr("5 stages need 110592 bytes of shared memory per "
+              HasSubstr("5 stages need 114688 bytes of shared memory per "
                         "worker, it has 101376"));
 }
 

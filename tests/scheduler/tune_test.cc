@@ -332,8 +332,11 @@ TEST(TuneKeysTest, WorkersOfAGpu) {
   EXPECT_EQ(keys[0].name, "workers");
   EXPECT_THAT(keys[0].values,
               ElementsAre(64, 96, 104, 112, 120, 128, 132, 264));
+  EXPECT_EQ(keys.back().name, "min_gemv_rows");
+  EXPECT_THAT(keys.back().values, ElementsAre(1, 16, 24, 32));
   EXPECT_EQ(DescribeShape(h200, keys),
-            "workers 128, tagged 1, max_kv_splits 16, stages 6");
+            "workers 128, tagged 1, max_kv_splits 16, stages 12, "
+            "min_gemv_rows 16");
 }
 
 TEST(TuneKeysTest, WorkersOfSmallMachines) {
@@ -350,9 +353,11 @@ TEST(TuneKeysTest, WorkersOfSmallMachines) {
   }
 }
 
-TEST(TuneKeysTest, ACpuHasNoStagesToSearch) {
+TEST(TuneKeysTest, ACpuHasNoStagesOrPanelsToSearch) {
   for (const TuneKey& key : TuneKeys(CpuTarget(4), 4)) {
-    EXPECT_EQ(key.values.empty(), key.name == "stages") << key.name;
+    EXPECT_EQ(key.values.empty(),
+              key.name == "stages" || key.name == "min_gemv_rows")
+        << key.name;
   }
 }
 

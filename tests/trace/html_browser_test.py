@@ -117,7 +117,8 @@ class Test:
         page.mouse("mouseMoved", point["x"], point["y"])
         self.shot("hover")
         tip = page.run("document.getElementById('tip').innerText")
-        for part in ("L03.down[40]", event["text"], "worker 40",
+        for part in ("L03.down[40]", event["text"],
+                     f"worker {event['worker']},",
                      "w=model.layers.3.mlp.down_proj.weight",
                      "wait(L03.h tagged", "compute", "waits for L03.h", "last L03.gate_up[",
                      "first weight copy issued", "bytes"):
@@ -178,10 +179,10 @@ class Test:
     def search(self):
         page = self.page
         page.run("(() => { const s = document.getElementById('search');"
-                 "s.value = 'L07.down'; s.dispatchEvent(new Event('input'));"
+                 "s.value = 'L07.gate_up'; s.dispatchEvent(new Event('input'));"
                  "})()")
         self.check(page.run("document.getElementById('found').textContent")
-                   == "128 instructions found", "L07.down is not found")
+                   == "128 instructions found", "L07.gate_up is not found")
         self.shot("search")
         page.run("mkvmViewer.setQuery('')")
 
@@ -213,7 +214,10 @@ class Test:
 
 
 def make(make_views, program, passes, path):
-    subprocess.run([make_views, program, str(passes), path], check=True)
+    """Returns the number of the program's instructions."""
+    done = subprocess.run([make_views, program, str(passes), path], check=True,
+                          stdout=subprocess.PIPE)
+    return int(done.stdout)
 
 
 def whole_token(browser, page_path, num_events, shots):
@@ -275,9 +279,10 @@ def main():
         args.screenshots.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for passes in (0, 1, 4):
-            make(args.make_views, args.program, passes,
-                 f"{folder}/{passes}.html")
-        whole_token(browser, f"{folder}/1.html", 21766, args.screenshots)
+            instructions = make(args.make_views, args.program, passes,
+                                f"{folder}/{passes}.html")
+        whole_token(browser, f"{folder}/1.html", instructions,
+                    args.screenshots)
         several_tokens(browser, f"{folder}/4.html", args.screenshots)
         empty(browser, f"{folder}/0.html")
     print("passed")

@@ -1,5 +1,6 @@
 // Writes the views of a made-up trace of a whole model, for tests that look at
-// them with other programs, and for docs/images.
+// them with other programs, and for docs/images. Prints how many instructions
+// the program has.
 //
 //   make_views PROGRAM PASSES page.html [perfetto.json]
 #include <cstdlib>
@@ -36,6 +37,7 @@ int main(int argc, char** argv) {
   }
   auto program = mkvm::isa::ReadProgramFile(argv[1]);
   if (!program.ok()) return Fail(program.status());
+  std::cout << mkvm::isa::NumInstructions(*program) << "\n";
   const auto passes = static_cast<uint32_t>(std::strtoul(argv[2], nullptr, 10));
   const mkvm::trace::Trace trace =
       mkvm::trace::SyntheticTrace(*std::move(program), passes, 256);
