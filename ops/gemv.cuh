@@ -257,11 +257,13 @@ __device__ __forceinline__ float SumChunk(const isa::GemvOperands& op,
   if (context.lane() % 4 < 2) {
 #pragma unroll
     for (uint32_t p = 0; p < kSlots; ++p) {
+      // Slab after slab, so that the rounding hangs on no chunk's size.
+      float* partial = PartialOf(copy, p, context);
       float sum = sums.sum[p * kSlabs];
+      if (first_slab != 0) sum = *partial + sum;
 #pragma unroll
       for (uint32_t s = 1; s < kSlabs; ++s) sum += sums.sum[p * kSlabs + s];
-      float* partial = PartialOf(copy, p, context);
-      *partial = first_slab == 0 ? sum : *partial + sum;
+      *partial = sum;
     }
   }
   return squares;

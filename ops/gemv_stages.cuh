@@ -195,24 +195,20 @@ struct StageSums {
 template <uint32_t kStages, typename FragmentsOf>
 __device__ __forceinline__ StageSums<kStages> MultiplyStages(
     const StageTiles<kStages>& tiles, FragmentsOf&& fragments_of) {
-  // Chains of dependent products, side by side so that none waits for another.
-  constexpr uint32_t kChains = kStages <= 3 ? 2 : 1;
-  float c[kStages][kChains][4] = {};
+  // A chain of dependent products for every stage, side by side, so that none
+  // waits for the one before.
+  float c[kStages][4] = {};
 #pragma unroll
   for (uint32_t j = 0; j < kWarpTiles; ++j) {
 #pragma unroll
     for (uint32_t i = 0; i < kStages; ++i) {
       const Fragments& fragments = fragments_of(i);
-      ptx::MmaBf16(c[i][j % kChains], tiles.a[i][j], fragments.b[j][0],
-                   fragments.b[j][1]);
+      ptx::MmaBf16(c[i], tiles.a[i][j], fragments.b[j][0], fragments.b[j][1]);
     }
   }
   StageSums<kStages> sums;
 #pragma unroll
-  for (uint32_t i = 0; i < kStages; ++i) {
-    sums.sum[i] = c[i][0][0] + c[i][0][3];
-    if constexpr (kChains == 2) sums.sum[i] += c[i][1][0] + c[i][1][3];
-  }
+  for (uint32_t i = 0; i < kStages; ++i) sums.sum[i] = c[i][0] + c[i][3];
   return sums;
 }
 
