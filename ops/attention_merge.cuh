@@ -80,18 +80,19 @@ __device__ inline void DeviceAnyAttentionMerge(
   }
 }
 
-// Up to 16 splits, kElements elements for each of the 2 lanes of a split: by
-// the first warp, in registers.
+// Up to 16 splits: elements [first, first + 2 * kElements) of the
+// instruction's, kElements for each of the 2 lanes of a split, by one warp, in
+// registers.
 template <uint32_t kElements>
 __device__ __forceinline__ void MergeInWarp(
     const isa::AttentionMergeOperands& op, const AttentionMergeAddresses& at,
-    DeviceContext& context) {
+    uint32_t first, DeviceContext& context) {
   static_assert(kElements % 4 == 0);
   const uint32_t split = context.lane() / 2, half = context.lane() % 2;
   const uint32_t row = (op.kv_head * op.splits + split) * op.group + op.member;
   const uint32_t* part =
       static_cast<const uint32_t*>(at.part) + uint64_t{row} * (op.head_dim + 4);
-  const uint32_t begin = op.begin + half * kElements;
+  const uint32_t begin = op.begin + first + half * kElements;
   const bool there = split < op.splits;
   uint32_t words[kElements + 2];
   context.LoadTogether(words, context.IsPolled(AttentionMergeIndex::part),
@@ -147,15 +148,17 @@ __device__ __forceinline__ void MergeInWarp(
   }
 }
 
-// By the first warp; AnyAttentionMerge does what doesn't fit it.
+// 16 elements per warp; DeviceAnyAttentionMerge does what doesn't fit that.
 __device__ __forceinline__ void DeviceAttentionMerge(
     const isa::AttentionMergeOperands& op, const AttentionMergeAddresses& at,
     DeviceContext& context) {
-  if (context.warp() != 0) return;
-  if (op.count == 16) {
-    MergeInWarp<8>(op, at, context);
-  } else {
-    MergeInWarp<4>(op, at, context);
+  for (uint32_t first = 16 * context.warp(); first < op.count;
+       first += 16 * kComputeWarps) {
+    if (first + 16 <= op.count) {
+      MergeInWarp<8>(op, at, first, context);
+    } else {
+      MergeInWarp<4>(op, at, first, context);
+    }
   }
 }
 

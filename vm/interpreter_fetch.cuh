@@ -56,9 +56,9 @@ __device__ inline bool NeedsAnyBody(uint32_t opcode, uint32_t word) {
   const bool attention =
       operand(ops::AttentionIndex::head_dim) != ops::head128::kDim;
   const uint32_t count = operand(Merge::count);
-  const bool merge =
-      operand(Merge::splits) > 16 || (count != 8 && count != 16) ||
-      operand(Merge::begin) % 4 != 0 || operand(Merge::head_dim) % 4 != 0;
+  const bool merge = operand(Merge::splits) > 16 || count % 8 != 0 ||
+                     operand(Merge::begin) % 4 != 0 ||
+                     operand(Merge::head_dim) % 4 != 0;
   switch (static_cast<isa::Opcode>(opcode)) {
     case isa::Opcode::kGemv:
       return gemv;
