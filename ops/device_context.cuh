@@ -287,13 +287,14 @@ class DeviceContext {
     atomicExch(&read.poll_begin, begin);
     atomicExch(&read.last_buffer, buffer + 1);
   }
-  // Warp 0 has waited for a stage since `begin`.
+  // This warp has waited for a stage since `begin`.
   __device__ void TraceStage(uint32_t begin) {
     if constexpr (!kTraced) return;
-    if (thread() != 0) return;
+    if (lane() != 0) return;
     const uint32_t now = TraceNow();
-    slot->record.stage_wait += now - begin;
-    slot->record.stage_ready = now;
+    TraceStageWait& stages = slot->stage_waits[warp()];
+    stages.wait += now - begin;
+    stages.ready = now;
   }
 
   // ---- faults

@@ -125,6 +125,7 @@ struct InstructionSlot {
   // Traced kernel.
   TraceRecord record;
   TraceRead reads[kComputeWarps];
+  TraceStageWait stage_waits[kComputeWarps];
 };
 
 // The shared memory of a block; the weight stages follow it, 128-byte aligned.

@@ -29,6 +29,12 @@ struct alignas(16) TraceRead {
   uint32_t ready, poll_begin, last_buffer, unused;
 };
 
+// What one compute warp has waited for stages in an instruction, and when it
+// has last seen a late one; 0: never. The warp that has waited longest counts.
+struct TraceStageWait {
+  uint32_t wait, ready;
+};
+
 // One reading of both clocks of a worker.
 struct TraceSample {
   uint64_t cycles;     // of the SM

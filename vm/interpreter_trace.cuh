@@ -30,6 +30,7 @@ class FetchTracer {
       return;
     }
     TakeLastRead(slot);
+    TakeStageWait(slot);
     constexpr uint32_t kWords = sizeof(ops::TraceRecord) / sizeof(uint32_t);
     auto* to = reinterpret_cast<uint32_t*>(
         arguments_.records + uint64_t{blockIdx.x} * arguments_.capacity +
@@ -46,7 +47,10 @@ class FetchTracer {
     pass_ = pass;
     ops::TraceRecord& record = shared_->slots[slot].record;
     __syncwarp();  // Close has read what was there
-    if (lane_ < ops::kComputeWarps) shared_->slots[slot].reads[lane_] = {};
+    if (lane_ < ops::kComputeWarps) {
+      shared_->slots[slot].reads[lane_] = {};
+      shared_->slots[slot].stage_waits[lane_] = {};
+    }
     if (lane_ == 0) {
       record = {};
       record.fetched = ptx::ClockCycles();
@@ -102,6 +106,21 @@ class FetchTracer {
       record.ready = reads[lane_].ready;
       record.poll_begin = reads[lane_].poll_begin;
       record.last_buffer = reads[lane_].last_buffer;
+    }
+    __syncwarp();
+  }
+
+  // Of the warps' waits for stages, the longest goes into the record.
+  __device__ void TakeStageWait(uint32_t slot) {
+    const ops::TraceStageWait* waits = shared_->slots[slot].stage_waits;
+    const bool mine = lane_ < ops::kComputeWarps;
+    const uint32_t wait = mine ? waits[lane_].wait : 0;
+    const uint32_t longest = __reduce_max_sync(0xffffffffu, wait);
+    const uint32_t who = __ballot_sync(0xffffffffu, mine && wait == longest);
+    if (longest != 0 && lane_ == __ffs(static_cast<int>(who)) - 1) {
+      ops::TraceRecord& record = shared_->slots[slot].record;
+      record.stage_wait = longest;
+      record.stage_ready = waits[lane_].ready;
     }
     __syncwarp();
   }
