@@ -214,7 +214,7 @@ absl::Status GpuMachine::Bind(absl::string_view buffer,
                               const HostTensor& tensor) {
   absl::StatusOr<uint32_t> id = FindBindable(program_, buffer, tensor);
   if (!id.ok()) return id.status();
-  const absl::Status status = memory_.Upload(program_, *id, tensor);
+  absl::Status status = memory_.Upload(program_, *id, tensor);
   if (status.ok()) bound_[*id] = true;
   return status;
 }
@@ -239,7 +239,7 @@ absl::Status GpuMachine::Clear(uint64_t passes) {
   std::memset(ring_.get(), 0, passes * sizeof(uint64_t));
   std::memset(fault_.get(), 0, sizeof(Fault));
   *passes_ = 0;
-  const absl::Status status = memory_.ClearActivations(stream_);
+  absl::Status status = memory_.ClearActivations(stream_);
   if (!status.ok()) return status;
   return CudaStatus(cudaMemsetAsync(counters_.get(), 0,
                                     (program_.counters.size() + 1) *
