@@ -138,7 +138,9 @@ Measured MeasureRow(const BenchRun& bench, BenchMachine& machine,
   figures.us = Summarize(measurement->us);
   figures.samples_us = measurement->us;
   if (!measurement->steady_us.empty()) {
-    figures.steady_us = Summarize(measurement->steady_us).median;
+    const double steady_us = Summarize(measurement->steady_us).median;
+    // Noise can exceed a difference of two launches; then there is no figure.
+    if (steady_us > 0) figures.steady_us = steady_us;
   }
   figures.bytes_per_token = BytesPerToken(machine.machine().program(), test);
   figures.gpu = gpu;

@@ -51,6 +51,12 @@ class TokenCheck {
   std::map<std::string, Expected> expected_;  // by arithmetic
 };
 
+// Measure with a warm-up, until the median of the steady times is positive.
+// Errors: the launches'; Unavailable when it is not after some tries.
+absl::StatusOr<Measurement> MeasureSteady(const BenchTest& test,
+                                          int repetitions,
+                                          const Launcher& launch);
+
 // Measures targets one after the other. Each gets a machine of its own, the
 // only one at the time; the weights are shared.
 class TuneMeasurer {
