@@ -14,6 +14,10 @@ namespace mkvm::scheduler {
 struct CompileOptions {
   uint32_t max_context = 0;  // positions; 0: the model's own limit
   bool logits = false;       // also write f32 logits to buffer "logits"
+  bool sampling = false;     // choose tokens by vm::SamplingOptions
+  // With sampling: room to record this many of the most probable tokens beside
+  // the chosen one; -1: none, and not the chosen one.
+  int32_t logprobs = -1;
   bool fuse = true;          // prologues and epilogues; false: one op each
   bool split_kv = true;      // attention over several workers per kv head
   uint32_t kv_block = 8;     // positions of a block
