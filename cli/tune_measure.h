@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "cli/bench_measure.h"
 #include "cli/device.h"
 #include "isa/program.h"
 #include "model/weights.h"
