@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "cli/flags.h"
 #include "cli/io.h"
+#include "cli/model_folder.h"
 #include "cli/verbs.h"
 #include "scheduler/compile.h"
 #include "scheduler/cost_model.h"
@@ -198,8 +199,10 @@ absl::Status CompileVerb(Args args) {
   if (!none.ok()) return none.status();
   if (absl::Status s = CheckFlags(f); !s.ok()) return s;
 
+  const absl::StatusOr<std::string> folder = ResolveModel(f.model);
+  if (!folder.ok()) return folder.status();
   absl::StatusOr<model::Config> config = f.config.empty()
-                                             ? model::LoadConfig(f.model)
+                                             ? model::LoadConfig(*folder)
                                              : model::FindConfig(f.config);
   if (!config.ok()) return config.status();
   absl::StatusOr<scheduler::Target> target = ChooseTarget(f.target);

@@ -104,9 +104,10 @@ void Flags::Add(absl::string_view name, std::vector<std::string>* place,
 
 void Flags::AddFlag(absl::string_view name, Place place,
                     absl::string_view value_name, absl::string_view help) {
-  const std::pair<absl::string_view, absl::string_view> names =
-      absl::StrSplit(name, absl::MaxSplits(',', 1));
-  flags_.push_back({std::string(names.first), std::string(names.second), place,
+  std::vector<std::string> names = absl::StrSplit(name, ',');
+  std::string first = std::move(names.front());
+  names.erase(names.begin());
+  flags_.push_back({std::move(first), std::move(names), place,
                     std::string(value_name), std::string(help)});
 }
 
@@ -119,8 +120,12 @@ absl::StatusOr<Flags::Flag*> Flags::Find(absl::string_view argument) {
   for (Flag& flag : flags_) {
     // A one-letter long name, as in --n, is harmless.
     if (is_long && flag.name == canonical) return &flag;
-    if (canonical.size() == 1 && flag.short_name == canonical) return &flag;
     candidates.push_back(flag.name);
+    for (const std::string& alias : flag.aliases) {
+      const bool is_letter = alias.size() == 1;
+      if ((is_letter || is_long) && alias == canonical) return &flag;
+      if (!is_letter) candidates.push_back(alias);
+    }
   }
   const std::string nearest = NearestName(canonical, candidates);
   const absl::string_view verb =
@@ -209,8 +214,8 @@ std::string Flags::HelpText() const {
   absl::StrAppend(&text, "\n");
   for (const Flag& flag : flags_) {
     std::string left = absl::StrCat("  --", flag.name);
-    if (!flag.short_name.empty()) {
-      absl::StrAppend(&left, ", -", flag.short_name);
+    for (const std::string& alias : flag.aliases) {
+      absl::StrAppend(&left, alias.size() == 1 ? ", -" : ", --", alias);
     }
     if (!flag.value_name.empty()) absl::StrAppend(&left, " ", flag.value_name);
     // Long left sides get a line of their own.

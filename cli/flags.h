@@ -32,10 +32,11 @@ class Flags {
   // what the verb does, a sentence or a few lines.
   Flags(absl::string_view usage, absl::string_view about);
 
-  // Declares --name (and -c for a name "name,c"). `value_name` stands for the
-  // value in the help; `help` ends with the default where there is one. The
-  // place keeps its value when the flag is absent. Dashes and underscores in
-  // names are the same on the command line.
+  // Declares --name; after a comma more names of the same flag: -c and --other
+  // for "name,c,other". `value_name` stands for the value in the help; `help`
+  // ends with the default where there is one. The place keeps its value when
+  // the flag is absent. Dashes and underscores in names are the same on the
+  // command line.
   void Add(absl::string_view name, bool* place, absl::string_view help);
   void Add(absl::string_view name, std::string* place,
            absl::string_view value_name, absl::string_view help);
@@ -64,7 +65,7 @@ class Flags {
                              std::optional<double>*, std::vector<std::string>*>;
   struct Flag {
     std::string name;
-    std::string short_name;  // "" or one letter
+    std::vector<std::string> aliases;  // of one letter: with one dash
     Place place;
     std::string value_name;
     std::string help;

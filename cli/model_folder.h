@@ -1,5 +1,4 @@
-// Where a model's tokenizer and chat template come from: --model, $MKVM_MODEL
-// or the HuggingFace cache.
+// Which folder --model means, and which one is taken without it.
 #ifndef MKVM_CLI_MODEL_FOLDER_H_
 #define MKVM_CLI_MODEL_FOLDER_H_
 
@@ -10,10 +9,20 @@
 
 namespace mkvm::cli {
 
-// `flag`, else $MKVM_MODEL, else Qwen3-0.6B in the HuggingFace cache. Errors: a
-// usage error where there is none of them; InvalidArgument for synthetic
-// weights, which come without text.
+// What --model NAME stands for: a path that is there; else the built-in model
+// if that is its name; else the snapshot of ORG/NAME in the HuggingFace cache.
+// Any other name comes back as it is, "synthetic:SEED" among them: who opens it
+// says what is wrong with it. NotFound when the cache lacks ORG/NAME, or this
+// installation its built-in model.
+absl::StatusOr<std::string> ResolveModel(absl::string_view name);
+
+// The folder of a model with text: `flag`, else $MKVM_MODEL, else Qwen3-0.6B in
+// the HuggingFace cache, else the built-in model, which it says on stderr.
+// InvalidArgument for synthetic weights, which come without text.
 absl::StatusOr<std::string> FindModelFolder(absl::string_view flag);
+
+// The snapshot of Qwen/Qwen3-0.6B in the HuggingFace cache, or "".
+std::string FindCachedSnapshot();
 
 }  // namespace mkvm::cli
 

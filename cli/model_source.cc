@@ -2,9 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -12,24 +10,14 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "cli/flags.h"
+#include "cli/model_folder.h"
 
 namespace mkvm::cli {
 namespace {
 
-namespace fs = std::filesystem;
-
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-// Where huggingface_hub keeps its downloads, by its own rules.
-fs::path HubCache() {
-  if (std::string s = Environment("HF_HUB_CACHE"); !s.empty()) return s;
-  if (std::string s = Environment("HF_HOME"); !s.empty()) {
-    return fs::path(s) / "hub";
-  }
-  return fs::path(Environment("HOME")) / ".cache" / "huggingface" / "hub";
 }
 
 // The geometry that the program was compiled for, if it is a built-in one.
@@ -93,13 +81,15 @@ absl::StatusOr<std::unique_ptr<model::Weights>> Open(absl::string_view flag,
         "--config is for synthetic weights; a snapshot has its "
         "own geometry");
   }
+  const absl::StatusOr<std::string> folder = ResolveModel(flag);
+  if (!folder.ok()) return folder.status();
   // The geometry first: cheaper, and a better message than a missing tensor.
-  absl::StatusOr<model::Config> config = model::LoadConfig(flag);
+  absl::StatusOr<model::Config> config = model::LoadConfig(*folder);
   if (!config.ok()) return config.status();
   if (absl::Status s = CheckGeometry(geometry, *config, flag); !s.ok()) {
     return s;
   }
-  return model::OpenSnapshot(flag);
+  return model::OpenSnapshot(*folder);
 }
 
 bool CacheFits(const std::string& snapshot, const Geometry& geometry) {
@@ -110,22 +100,6 @@ bool CacheFits(const std::string& snapshot, const Geometry& geometry) {
 }
 
 }  // namespace
-
-std::string FindCachedSnapshot() {
-  std::error_code error;
-  std::string newest;
-  fs::file_time_type newest_time;
-  for (const fs::directory_entry& entry : fs::directory_iterator(
-           HubCache() / "models--Qwen--Qwen3-0.6B" / "snapshots", error)) {
-    if (!fs::exists(entry.path() / "config.json", error)) continue;
-    const fs::file_time_type time = fs::last_write_time(entry.path(), error);
-    if (newest.empty() || time > newest_time) {
-      newest = entry.path().string();
-      newest_time = time;
-    }
-  }
-  return newest;
-}
 
 absl::StatusOr<std::unique_ptr<model::Weights>> OpenModel(
     absl::string_view flag, const Geometry& geometry) {

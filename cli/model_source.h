@@ -24,15 +24,12 @@ struct Geometry {
   std::string default_config;
 };
 
-// Opens `flag` (a snapshot's folder, or synthetic:SEED). When it is empty:
+// Opens `flag` (what ResolveModel takes, or synthetic:SEED). When it is empty:
 // $MKVM_MODEL, else Qwen3-0.6B in the HuggingFace cache if that is what the
 // program wants, else synthetic:1; says on stderr which it took. A snapshot of
 // another geometry than the program's is refused with both descriptions.
 absl::StatusOr<std::unique_ptr<model::Weights>> OpenModel(
     absl::string_view flag, const Geometry& geometry);
-
-// The newest snapshot of Qwen/Qwen3-0.6B in the HuggingFace cache, or "".
-std::string FindCachedSnapshot();
 
 }  // namespace mkvm::cli
 
