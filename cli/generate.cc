@@ -158,7 +158,7 @@ std::string ToJson(const GenerateFlags& f, const std::vector<int32_t>& prompt,
   Json json;
   json["text"] = completion.text;
   json["ids"] = completion.ids;
-  json["finish_reason"] = Name(completion.finish_reason);
+  json["finish_reason"] = std::string(Name(completion.finish_reason));
   if (!completion.stop.empty()) json["stop"] = completion.stop;
   json["prompt_ids"] = prompt;
   json["usage"] = {

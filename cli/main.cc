@@ -19,6 +19,7 @@ struct Verb {
 enum ExitCode { kOk = 0, kFailed = 1, kUsage = 2 };
 
 constexpr Verb kVerbs[] = {
+    {"chat", "talk with a model", ChatVerb},
     {"generate", "go on with a text", GenerateVerb},
     {"run", "run a program: decode with a model, or .npy in and out", RunVerb},
     {"compile", "compile a model's geometry for a target", CompileVerb},

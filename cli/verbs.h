@@ -16,6 +16,7 @@ namespace mkvm::cli {
 
 using Args = absl::Span<const std::string>;
 
+absl::Status ChatVerb(Args args);
 absl::Status GenerateVerb(Args args);
 absl::Status RunVerb(Args args);
 absl::Status CompileVerb(Args args);

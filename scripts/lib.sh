@@ -5,7 +5,7 @@
 
 packages=(build-essential cmake ninja-build pkg-config
           libabsl-dev libgtest-dev libgmock-dev nlohmann-json3-dev
-          libpcre2-dev libutf8proc-dev
+          libpcre2-dev libutf8proc-dev libedit-dev
           clang-format clang-tidy python3)
 
 say() { printf '\n== %s\n' "$*"; }
