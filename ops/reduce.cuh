@@ -30,6 +30,21 @@ __device__ inline float BlockSum(DeviceContext& context, float value) {
   return total;
 }
 
+// The same for the highest value.
+__device__ inline float BlockMax(DeviceContext& context, float value) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) {
+    value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, offset));
+  }
+  float* maxima = context.shared->squares[context.partials_copy];
+  context.partials_copy ^= 1;
+  if (context.lane() == 0) maxima[context.warp()] = value;
+  // The warps' maxima are written before any is read.
+  context.Barrier();
+  for (uint32_t w = 0; w < kComputeWarps; ++w) value = fmaxf(value, maxima[w]);
+  return value;
+}
+
 struct Best {
   float score;
   uint32_t row;

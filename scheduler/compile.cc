@@ -35,9 +35,10 @@ absl::StatusOr<isa::Program> Run(const model::Config& config,
   program.buffers = graph.tensors;
   // Unfused, the KV cache is appended to by one worker and read by others; and
   // nobody polls the logits.
-  const EdgeOptions edges{
-      .tagged = target.tagged,
-      .release_at_end = !geometry->fuse || geometry->logits};
+  const EdgeOptions edges{.tagged = target.tagged,
+                          .release_at_end = !geometry->fuse ||
+                                            geometry->logits ||
+                                            geometry->sampling};
   if (absl::Status status = Connect(tiles, queues, edges, program);
       !status.ok()) {
     return status;

@@ -11,16 +11,18 @@
 
 namespace mkvm::scheduler {
 
+inline constexpr uint32_t kMaxLogprobs = 64;
+
 struct CompileOptions {
   uint32_t max_context = 0;  // positions; 0: the model's own limit
   bool logits = false;       // also write f32 logits to buffer "logits"
   bool sampling = false;     // choose tokens by vm::SamplingOptions
-  // With sampling: room to record this many of the most probable tokens beside
-  // the chosen one; -1: none, and not the chosen one.
-  int32_t logprobs = -1;
-  bool fuse = true;          // prologues and epilogues; false: one op each
-  bool split_kv = true;      // attention over several workers per kv head
-  uint32_t kv_block = 8;     // positions of a block
+  // With sampling: room to record the log-probabilities of so many of the most
+  // probable tokens, up to kMaxLogprobs, beside that of the chosen one.
+  uint32_t logprobs = 0;
+  bool fuse = true;       // prologues and epilogues; false: one op each
+  bool split_kv = true;   // attention over several workers per kv head
+  uint32_t kv_block = 8;  // positions of a block
 };
 
 // Names of the buffers that a compiled decode program shares with its host:
@@ -29,7 +31,9 @@ struct CompileOptions {
 //   "eos"    input i32 [8]                 ids that end the text, -1: none
 //   "stop"   state i32 [1]
 //   "rope.cos_sin" weight f32 [max_context, head_dim]  cos(head_dim/2), sin
-//   "logits" activation f32 [vocab]        with CompileOptions::logits
+//   "logits" activation f32 [vocab]        with CompileOptions::logits,
+//   sampling "sampling.numbers", "sampling.ints", "token_counts", "logprobs"
+//                                          with sampling: vm/sampling.h
 // Weights carry their HuggingFace names ("model.layers.0.mlp.up_proj.weight").
 absl::StatusOr<isa::Program> Compile(const model::Config& config,
                                      const Target& target,

@@ -118,6 +118,11 @@ PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction,
     case isa::Opcode::kArgmax:
       elements(isa::DecodeOperands<isa::ArgmaxOperands>(instruction).n);
       break;
+    case isa::Opcode::kSampleSlice:
+      elements(
+          isa::DecodeOperands<isa::SampleSliceOperands>(instruction).count);
+      break;
+    case isa::Opcode::kSample:
     case isa::Opcode::kNop:
     case isa::Opcode::kHalt:
     case isa::Opcode::kAdvance:

@@ -73,7 +73,8 @@ class Connector {
   bool CanBeTagged(const isa::Instruction& reader, uint32_t buffer) const {
     if (!options_.tagged) return false;
     if (options_.release_at_end &&
-        reader.opcode == static_cast<uint16_t>(isa::Opcode::kArgmax)) {
+        (reader.opcode == static_cast<uint16_t>(isa::Opcode::kArgmax) ||
+         reader.opcode == static_cast<uint16_t>(isa::Opcode::kSample))) {
       return false;
     }
     const isa::Buffer& b = program_.buffers[buffer];

@@ -86,6 +86,10 @@ absl::StatusOr<Geometry> MakeGeometry(const model::Config& config,
   if (options.kv_block == 0) {
     return absl::InvalidArgumentError("options: kv_block is 0");
   }
+  if (options.logprobs > kMaxLogprobs) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "options: logprobs is ", options.logprobs, ", above ", kMaxLogprobs));
+  }
   if (options.max_context > config.max_positions) {
     return absl::InvalidArgumentError(
         absl::StrCat("options: max_context is ", options.max_context,
@@ -98,6 +102,8 @@ absl::StatusOr<Geometry> MakeGeometry(const model::Config& config,
   g.min_gemv_rows = target.min_gemv_rows;
   g.fuse = options.fuse;
   g.logits = options.logits;
+  g.sampling = options.sampling;
+  g.logprobs = options.logprobs;
   g.kv_block = options.kv_block;
   g.max_context =
       options.max_context != 0 ? options.max_context : config.max_positions;

@@ -1,5 +1,6 @@
 #include "scheduler/graph.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -52,8 +53,10 @@ class Builder {
 
   void Add(std::string name, std::string counter, std::vector<Part> parts,
            bool per_kv_head = false) {
-    graph_.ops.push_back(
-        {std::move(name), std::move(parts), std::move(counter), per_kv_head});
+    graph_.ops.push_back({.name = std::move(name),
+                          .parts = std::move(parts),
+                          .counter = std::move(counter),
+                          .per_kv_head = per_kv_head});
   }
 
   uint32_t q_rows() const { return c_.num_q_heads * c_.head_dim; }
@@ -276,25 +279,73 @@ class Builder {
 
   void MakeHead() {
     const uint32_t norm = Vector("model.norm.weight", c_.hidden_size);
-    isa::GemvOperands op = Gemv(x_, head_);
-    Normalize("final_norm", norm, {&op});
-    op.epilogue = isa::Epilogue::kArgmax;
-    op.best = Tensor("best.partial", DType::kRanked, BufferKind::kActivation,
-                     {g_.workers});
-    if (g_.logits) {
-      op.y = Tensor("logits", DType::kF32, BufferKind::kActivation,
-                    {c_.vocab_size});
+    isa::GemvOperands head = Gemv(x_, head_);
+    Normalize("final_norm", norm, {&head});
+    if (g_.logits || g_.sampling) {
+      head.y = Tensor("logits", DType::kF32, BufferKind::kActivation,
+                      {c_.vocab_size});
     }
-    Add("lm_head", "best.partial", {op});
+    MakeAdvance(g_.sampling ? MakeSample(head) : MakeArgmax(head));
+  }
 
+  // The LM head with the choice of the most probable token.
+  uint32_t MakeArgmax(isa::GemvOperands head) {
+    head.epilogue = isa::Epilogue::kArgmax;
+    head.best = Tensor("best.partial", DType::kRanked, BufferKind::kActivation,
+                       {g_.workers});
+    Add("lm_head", "best.partial", {head});
+    graph_.ops.back().every_worker = true;
     isa::ArgmaxOperands argmax;
-    argmax.x = op.best;
+    argmax.x = head.best;
     argmax.y = Tensor("best", DType::kRanked, BufferKind::kActivation, {1});
     argmax.n = g_.workers;
     Add("argmax", "best", {argmax});
+    return argmax.y;
+  }
 
+  // The LM head with a choice by vm::SamplingOptions: every worker looks at a
+  // slice of the logits, one chooses.
+  uint32_t MakeSample(const isa::GemvOperands& head) {
+    constexpr uint32_t kCandidates = 64;
+    constexpr uint32_t kSliceRows = 2048;
+    const uint32_t slices = SampleSlices(c_.vocab_size, g_.workers, kSliceRows);
+    Add("lm_head", "logits", {head});
+    graph_.ops.back().every_worker = true;
+    isa::SampleSliceOperands slice;
+    slice.logits = head.y;
+    slice.numbers =
+        Tensor("sampling.numbers", DType::kF32, BufferKind::kInput, {8});
+    slice.ints = Tensor("sampling.ints", DType::kI32, BufferKind::kInput, {8});
+    slice.counts = Tensor("token_counts", DType::kI32, BufferKind::kState,
+                          {c_.vocab_size});
+    slice.candidates =
+        Tensor("candidates", DType::kRanked, BufferKind::kActivation,
+               {slices, kCandidates + 1});
+    slice.sums = Tensor("candidates.sums", DType::kF32, BufferKind::kActivation,
+                        {slices, 4});
+    slice.count = c_.vocab_size;
+    slice.kept = kCandidates;
+    Add("sample_slice", "candidates", {slice});
+    isa::SampleOperands sample;
+    sample.logits = slice.logits;
+    sample.candidates = slice.candidates;
+    sample.sums = slice.sums;
+    sample.numbers = slice.numbers;
+    sample.ints = slice.ints;
+    sample.run = run_;
+    sample.counts = slice.counts;
+    sample.logprobs =
+        Tensor("logprobs", DType::kRanked, BufferKind::kState,
+               {uint64_t{g_.max_context} + 1, uint64_t{g_.logprobs} + 1});
+    sample.y = Tensor("best", DType::kRanked, BufferKind::kActivation, {1});
+    sample.n = c_.vocab_size;
+    Add("sample", "best", {sample});
+    return sample.y;
+  }
+
+  void MakeAdvance(uint32_t best) {
     isa::AdvanceOperands advance;
-    advance.best = argmax.y;
+    advance.best = best;
     advance.run = run_;
     advance.eos = eos_;
     advance.tokens = tokens_;
@@ -335,6 +386,12 @@ std::string FormatOperand(const std::vector<isa::Buffer>& buffers,
 }
 
 }  // namespace
+
+uint32_t SampleSlices(uint32_t vocab_size, uint32_t workers,
+                      uint32_t most_rows) {
+  return std::min(vocab_size,
+                  std::max(workers, (vocab_size - 1) / most_rows + 1));
+}
 
 Graph BuildGraph(const model::Config& config, const Geometry& geometry) {
   return Builder(config, geometry).Build();

@@ -33,6 +33,8 @@ struct Geometry {
   bool panels = false;
   bool fuse = true;
   bool logits = false;
+  bool sampling = false;
+  uint32_t logprobs = 0;  // most recorded, with sampling
 };
 
 // Errors: InvalidArgument naming the field of config, target or options.
@@ -45,6 +47,7 @@ using Part =
                  isa::SiluMulOperands, isa::GemvOperands,
                  isa::QkNormRopeAppendOperands, isa::AttentionOperands,
                  isa::AttentionMergeOperands, isa::ArgmaxOperands,
+                 isa::SampleSliceOperands, isa::SampleOperands,
                  isa::AdvanceOperands, isa::HaltOperands>;
 
 struct Op {
@@ -53,6 +56,9 @@ struct Op {
   std::string counter;      // its tiles signal it; empty: none
   // Each kv head has a counter of its own, `counter`.<kv head>.
   bool per_kv_head = false;
+  // Every worker has a share, however small: the LM head (MakeGeometry says
+  // why).
+  bool every_worker = false;
 };
 
 struct Graph {
@@ -60,6 +66,11 @@ struct Graph {
   std::vector<Op> ops;  // topological
   uint32_t kv_heads = 0;
 };
+
+// Slices of the logits of a program that samples: one per worker at least, no
+// longer than `most_rows`, and none empty.
+uint32_t SampleSlices(uint32_t vocab_size, uint32_t workers,
+                      uint32_t most_rows);
 
 // REQUIRES: `geometry` is of `config`.
 Graph BuildGraph(const model::Config& config, const Geometry& geometry);

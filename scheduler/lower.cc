@@ -109,6 +109,8 @@ class Line {
             AddSegment(op, 0, op.rows, geometry_.row_unit);
           } else if constexpr (std::is_same_v<T, isa::AttentionMergeOperands>) {
             AddMerge(op);
+          } else if constexpr (std::is_same_v<T, isa::SampleSliceOperands>) {
+            AddSlices(op);
           } else if constexpr (std::is_same_v<T, isa::EmbedOperands>) {
             AddSegment(op, 0, op.count, kEmbedElements);
           } else if constexpr (std::is_same_v<T, isa::HaltOperands>) {
@@ -127,6 +129,16 @@ class Line {
       for (op.member = 0; op.member < op.group; ++op.member) {
         AddSegment(op, 0, op.head_dim, kMergeElements);
       }
+    }
+  }
+
+  void AddSlices(isa::SampleSliceOperands op) {
+    const uint64_t rows = op.count;
+    const uint64_t slices = graph_.tensors[op.sums].shape[0];
+    for (op.slice = 0; op.slice < slices; ++op.slice) {
+      const uint64_t begin = op.slice * rows / slices;
+      const uint64_t end = (op.slice + 1) * rows / slices;
+      AddSegment(op, begin, end, end - begin);
     }
   }
 
@@ -155,6 +167,7 @@ Tile MakeTile(const Graph& graph, uint32_t op_index, size_t number,
   } else if (std::holds_alternative<isa::HaltOperands>(part)) {
     tile.pinned = static_cast<int32_t>(number);
   } else if (std::holds_alternative<isa::ArgmaxOperands>(part) ||
+             std::holds_alternative<isa::SampleOperands>(part) ||
              std::holds_alternative<isa::AdvanceOperands>(part)) {
     tile.pinned = 0;
     tile.label = op.name;
@@ -166,11 +179,10 @@ Tile MakeTile(const Graph& graph, uint32_t op_index, size_t number,
   return tile;
 }
 
-// Gemvs have shares of `min_gemv_rows` at least; but every worker has one of
-// the LM head (MakeGeometry says why).
+// Gemvs have shares of `min_gemv_rows` at least.
 uint64_t MaxShares(const Line& line, const Op& op, const Geometry& geometry) {
-  const auto* gemv = std::get_if<isa::GemvOperands>(&op.parts.front());
-  if (gemv == nullptr || gemv->epilogue == isa::Epilogue::kArgmax) {
+  if (op.every_worker ||
+      !std::holds_alternative<isa::GemvOperands>(op.parts.front())) {
     return line.units();
   }
   const uint64_t units =

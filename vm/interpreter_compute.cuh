@@ -64,6 +64,29 @@ constexpr bool IsHot(isa::Opcode opcode) {
          opcode == isa::Opcode::kAttentionMerge;
 }
 
+// Bodies that choose a token by chance: out of line by themselves. Called by
+// the other cold ones' function, they would make the interpreter's loop spill.
+constexpr bool IsSampling(isa::Opcode opcode) {
+  return opcode == isa::Opcode::kSampleSlice || opcode == isa::Opcode::kSample;
+}
+
+static __device__ __noinline__ ops::DeviceContext RunSamplingBody(
+    const ops::InstructionSlot& slot, uint32_t code,
+    ops::DeviceContext context) {
+#define MKVM_OP(value, Name, name, synopsis)                              \
+  if constexpr (IsSampling(isa::Opcode::k##Name)) {                       \
+    if (code == static_cast<uint32_t>(isa::Opcode::k##Name)) {            \
+      ops::Device##Name(                                                  \
+          *reinterpret_cast<const isa::Name##Operands*>(                  \
+              slot.instruction.operands),                                 \
+          *reinterpret_cast<const ops::Name##Addresses*>(slot.addresses), \
+          context);                                                       \
+    }                                                                     \
+  }
+#include "isa/opcodes.def"
+  return context;
+}
+
 // Bodies that don't run in every layer: out of line, so that they cost the
 // others no registers.
 static __device__ __noinline__ ops::DeviceContext RunColdBody(
@@ -85,7 +108,8 @@ static __device__ __noinline__ ops::DeviceContext RunColdBody(
   switch (static_cast<isa::Opcode>(code)) {
 #define MKVM_OP(code, Name, name, synopsis)                               \
   case isa::Opcode::k##Name:                                              \
-    if constexpr (!IsHot(isa::Opcode::k##Name)) {                         \
+    if constexpr (!IsHot(isa::Opcode::k##Name) &&                         \
+                  !IsSampling(isa::Opcode::k##Name)) {                    \
       ops::Device##Name(                                                  \
           *reinterpret_cast<const isa::Name##Operands*>(                  \
               slot.instruction.operands),                                 \
@@ -116,7 +140,9 @@ __device__ __forceinline__ void RunBody(const ops::InstructionSlot& slot,
     }                                                                     \
   }
 #include "isa/opcodes.def"
-  context = RunColdBody(slot, code, context);
+  context = IsSampling(static_cast<isa::Opcode>(code))
+                ? RunSamplingBody(slot, code, context)
+                : RunColdBody(slot, code, context);
 }
 
 // Traced kernel: who marks the begin and the end. Not of warp 0, which has the

@@ -5,6 +5,7 @@
 #define MKVM_VM_SAMPLING_H_
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -39,8 +40,8 @@ absl::Status CheckSampling(const SamplingOptions& options);
 
 // Whether the program can sample.
 bool CanSample(const isa::Program& program);
-// Most probable tokens that it can record beside the chosen one; -1: none and
-// not the chosen one either.
+// Most probable tokens that it can record beside the chosen one; -1 when it
+// can't sample.
 int32_t MaxLogprobs(const isa::Program& program);
 
 // Binds the options. FailedPrecondition when the program can't sample or can't
