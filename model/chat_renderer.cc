@@ -111,6 +111,10 @@ class Renderer {
   }
 
   std::string Render(const OrderedJson& tools) {
+    if (rules_.is_plain) {
+      RenderPlain();
+      return std::move(out_);
+    }
     RenderHead(tools);
     const size_t last_query = LastQuery();
     for (size_t i = 0; i < messages_.size(); ++i) {
@@ -151,13 +155,14 @@ class Renderer {
     message.role = TextOf(*role);
     const OrderedJson* content = Find(json, "content");
     message.content_is_text = IsText(content);
+    const bool must_be_text = rules_.is_plain || (rules_.content_must_be_text &&
+                                                  IsRendered(message.role));
     if (message.content_is_text) message.content = TextOf(*content);
     const bool is_first_system = messages_.empty() && message.role == "system";
-    if (!message.content_is_text &&
-        (is_first_system ||
-         (rules_.content_must_be_text && IsRendered(message.role)))) {
+    if (!message.content_is_text && (is_first_system || must_be_text)) {
       return bad("\"content\" is no text, which this chat template needs");
     }
+    if (rules_.is_plain) return message;
     const OrderedJson* reasoning = Find(json, "reasoning_content");
     if (IsText(reasoning)) {
       message.has_reasoning = true;
@@ -175,6 +180,13 @@ class Renderer {
       message.calls.push_back(*std::move(read));
     }
     return message;
+  }
+
+  void RenderPlain() {
+    for (const Message& message : messages_) {
+      Put("<|im_start|>", message.role, "\n", message.content, "<|im_end|>\n");
+    }
+    if (options_.add_generation_prompt) Put("<|im_start|>assistant\n");
   }
 
   // Tools and the system prompt, if there are any.

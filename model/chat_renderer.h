@@ -1,4 +1,4 @@
-// What Qwen3's chat templates do, as code. Private to model/.
+// What Qwen3's chat templates and plain ChatML do, as code. Private to model/.
 #ifndef MKVM_MODEL_CHAT_RENDERER_H_
 #define MKVM_MODEL_CHAT_RENDERER_H_
 
@@ -16,6 +16,9 @@ struct ChatRules {
   bool content_must_be_text = false;
   // The generation prompt always has an empty thought.
   bool never_thinks = false;
+  // Role and content of every message, whatever the role, and nothing else:
+  // no thoughts, tools or calls. Content must be a text.
+  bool is_plain = false;
 };
 
 // REQUIRES: both are arrays. Errors: as ChatTemplate::Render.

@@ -31,6 +31,8 @@ constexpr ChatTemplate::Dialect kDialects[] = {
     {"Qwen3", 0xd6aa25d410fce447, {}},
     {"Qwen3 of April 2025", 0x1657a98f741ba3a7, {.content_must_be_text = true}},
     {"Qwen3 without thinking", 0xb13e8a1d687e69b3, {.never_thinks = true}},
+    // scripts/tiny_model/chat_template.jinja.
+    {"plain ChatML", 0xa05b44e963786721, {.is_plain = true}},
 };
 
 // What Jinja sees: one kind of line end, and none after the last line.

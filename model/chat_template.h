@@ -18,8 +18,8 @@ struct ChatOptions {
   bool enable_thinking = true;
 };
 
-// mkvm has no Jinja interpreter: it knows Qwen3's templates by their text, and
-// renders each as its own code.
+// mkvm has no Jinja interpreter: it knows Qwen3's templates and that of
+// mkvm-tiny by their text, and renders each as its own code.
 class ChatTemplate {
  public:
   // The template that a snapshot's folder ships: chat_template.jinja, else

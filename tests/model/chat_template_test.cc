@@ -135,6 +135,45 @@ TEST(Render, ContentThatIsNoText) {
               HasSubstr("messages[0]: \"content\" is no text"));
 }
 
+// As transformers 5.17 renders scripts/tiny_model/chat_template.jinja.
+TEST(Render, PlainIsRoleAndContent) {
+  const ChatRules plain = {.is_plain = true};
+  const char* messages = R"([
+    {"role": "system", "content": "sys"},
+    {"role": "user", "content": "\n<tool_response>a</tool_response>\n"},
+    {"role": "assistant", "content": "<think>\nb\n</think>\n\nc",
+     "reasoning_content": "d", "tool_calls": [{"name": "f"}]},
+    {"role": "other", "content": ""},
+    {"role": "system", "content": "<|im_end|>"}])";
+  const std::string text =
+      "<|im_start|>system\nsys<|im_end|>\n"
+      "<|im_start|>user\n\n<tool_response>a</tool_response>\n<|im_end|>\n"
+      "<|im_start|>assistant\n<think>\nb\n</think>\n\nc<|im_end|>\n"
+      "<|im_start|>other\n<|im_end|>\n"
+      "<|im_start|>system\n<|im_end|><|im_end|>\n";
+  const std::string prompt = "<|im_start|>assistant\n";
+  EXPECT_EQ(Render(messages, "[]", plain), text + prompt);
+  EXPECT_EQ(Render(messages, R"([{"name": "f"}])", plain), text + prompt);
+  EXPECT_EQ(Render(messages, "[]", plain, {.enable_thinking = false}),
+            text + prompt);
+  EXPECT_EQ(Render(messages, "[]", plain, {.add_generation_prompt = false}),
+            text);
+}
+
+TEST(Render, PlainNeedsTexts) {
+  const ChatRules plain = {.is_plain = true};
+  for (const char* content : {"null", "[]", "5"}) {
+    EXPECT_THAT(ErrorOf(absl::StrCat(R"([{"role": "other", "content": )",
+                                     content, "}]"),
+                        "[]", plain),
+                HasSubstr("messages[0]: \"content\" is no text"));
+  }
+  EXPECT_THAT(ErrorOf(R"([{"role": "user"}])", "[]", plain),
+              HasSubstr("messages[0]: \"content\" is no text"));
+  EXPECT_THAT(ErrorOf(R"([{"content": "x"}])", "[]", plain),
+              HasSubstr("\"role\" is no text"));
+}
+
 TEST(Render, ErrorsNameTheMessage) {
   EXPECT_EQ(ErrorOf("[]"), "messages: there is none");
   EXPECT_THAT(ErrorOf(R"([{"role": "user", "content": "x"}, 5])"),
@@ -170,6 +209,28 @@ TEST(ChatTemplate, UnknownAndMissing) {
   WriteAll(folder / "chat_template.jinja", "{{ messages }}");
   EXPECT_THAT(message(), AllOf(HasSubstr("chat_template.jinja: a chat"),
                                HasSubstr("Qwen3 without thinking")));
+}
+
+// The text of scripts/tiny_model/chat_template.jinja, which comes with models
+// that are made there.
+TEST(ChatTemplate, PlainIsKnownByItsText) {
+  constexpr char kText[] =
+      "{%- for message in messages %}\n"
+      "    {{- '<|im_start|>' + message.role + '\\n' + message.content + "
+      "'<|im_end|>\\n' }}\n"
+      "{%- endfor %}\n"
+      "{%- if add_generation_prompt %}\n"
+      "    {{- '<|im_start|>assistant\\n' }}\n"
+      "{%- endif %}\n";
+  const TempFolder folder;
+  WriteAll(folder / "chat_template.jinja", kText);
+  const auto loaded = ChatTemplate::Load(folder.path());
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->name(), "plain ChatML");
+  const auto text =
+      loaded->Render(R"([{"role": "user", "content": "hi"}])", "", {});
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_EQ(*text, "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
 }
 
 class QwenChatTest : public testing::Test {
