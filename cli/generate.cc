@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
@@ -16,6 +17,7 @@
 #include "cli/verbs.h"
 #include "model/chat_template.h"
 #include "nlohmann/json.hpp"
+#include "scheduler/compile.h"
 
 namespace mkvm::cli {
 namespace {
@@ -23,7 +25,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int64_t kDefaultTokens = 256;
-constexpr int64_t kMaxLogprobs = 64;
+constexpr int64_t kMaxLogprobs = scheduler::kMaxLogprobs;
 
 struct GenerateFlags {
   std::string prompt;
@@ -132,6 +134,14 @@ CompletionRequest::Room NewerHalf(const std::vector<int32_t>& prompt,
   return room;
 }
 
+// A float as people would write it: 0.6 and not 0.6000000238418579.
+double Short(float value) {
+  double number = value;
+  // 6 digits hold what a float's 24 bits mean.
+  return absl::SimpleAtod(absl::StrFormat("%.6g", value), &number) ? number
+                                                                   : value;
+}
+
 Json LogprobsJson(const Completion& completion,
                   const model::Tokenizer& tokenizer) {
   const auto entry = [&](const vm::TokenLogprob& token) {
@@ -139,7 +149,7 @@ Json LogprobsJson(const Completion& completion,
     const absl::StatusOr<std::string> name = tokenizer.NameOf(token.token);
     return Json{{"id", token.token},
                 {"token", name.ok() ? *name : ""},
-                {"logprob", token.logprob}};
+                {"logprob", Short(token.logprob)}};
   };
   Json list = Json::array();
   for (const vm::PositionLogprobs& position : completion.logprobs) {
@@ -172,14 +182,15 @@ std::string ToJson(const GenerateFlags& f, const std::vector<int32_t>& prompt,
                      {"prompt_tokens_per_s", PromptTokensPerSecond(completion)},
                      {"tokens_per_s", GeneratedTokensPerSecond(completion)}};
   const vm::SamplingOptions& sampling = session.sampling();
-  json["sampling"] = {{"temperature", sampling.temperature},
-                      {"top_k", sampling.top_k},
-                      {"top_p", sampling.top_p},
-                      {"min_p", sampling.min_p},
-                      {"repetition_penalty", sampling.repetition_penalty},
-                      {"presence_penalty", sampling.presence_penalty},
-                      {"frequency_penalty", sampling.frequency_penalty},
-                      {"seed", sampling.seed}};
+  json["sampling"] = {
+      {"temperature", Short(sampling.temperature)},
+      {"top_k", sampling.top_k},
+      {"top_p", Short(sampling.top_p)},
+      {"min_p", Short(sampling.min_p)},
+      {"repetition_penalty", Short(sampling.repetition_penalty)},
+      {"presence_penalty", Short(sampling.presence_penalty)},
+      {"frequency_penalty", Short(sampling.frequency_penalty)},
+      {"seed", sampling.seed}};
   json["model"] = session.folder();
   json["device"] = session.device();
   if (f.logprobs) {

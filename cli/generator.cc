@@ -27,6 +27,11 @@ int64_t CommonPrefix(absl::Span<const int32_t> a, absl::Span<const int32_t> b) {
          a.begin();
 }
 
+bool HasPenalties(const vm::SamplingOptions& options) {
+  return options.repetition_penalty != 1 || options.presence_penalty != 0 ||
+         options.frequency_penalty != 0;
+}
+
 }  // namespace
 
 absl::string_view Name(FinishReason reason) {
@@ -91,9 +96,20 @@ int64_t Generator::ChunkPasses() const {
 
 absl::Status Generator::Prepare(const GenerateRequest& request,
                                 int64_t end_position) {
-  return decoder_->SetTokens(request.prompt,
-                             static_cast<int64_t>(request.prompt.size()),
-                             end_position, request.eos);
+  const absl::Span<const int32_t> prompt = request.prompt;
+  if (absl::Status s = decoder_->SetTokens(prompt, prompt.size(), end_position,
+                                           request.eos);
+      !s.ok()) {
+    return s;
+  }
+  if (absl::Status s = vm::SetSampling(decoder_->machine(), request.sampling);
+      !s.ok()) {
+    return s;
+  }
+  if (!HasPenalties(request.sampling)) return absl::OkStatus();
+  const size_t given = prompt.size() - request.answer_tokens;
+  return vm::SetTokenCounts(decoder_->machine(), prompt.first(given),
+                            prompt.subspan(given));
 }
 
 absl::Status Generator::RunChunk(State& state) {
@@ -153,7 +169,16 @@ absl::StatusOr<Generated> Generator::Generate(const GenerateRequest& request) {
       return s;
     }
   }
-  return std::move(state.generated);
+  Generated& generated = state.generated;
+  if (request.sampling.logprobs >= 0) {
+    absl::StatusOr<std::vector<vm::PositionLogprobs>> logprobs =
+        vm::ReadLogprobs(
+            decoder_->machine(), prompt_tokens,
+            prompt_tokens + static_cast<int64_t>(generated.ids.size()));
+    if (!logprobs.ok()) return logprobs.status();
+    generated.logprobs = *std::move(logprobs);
+  }
+  return std::move(generated);
 }
 
 }  // namespace mkvm::cli

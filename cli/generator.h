@@ -53,7 +53,8 @@ struct Generated {
 
 class Generator {
  public:
-  // At most `context_tokens` positions are used, however many the program has.
+  // REQUIRES: `decoder` has a program that can sample. At most `context_tokens`
+  // positions are used, however many the program has.
   // `watchdog_seconds`: as in vm::RunOptions.
   Generator(std::unique_ptr<Decoder> decoder, int64_t context_tokens,
             double watchdog_seconds);

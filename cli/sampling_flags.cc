@@ -56,6 +56,10 @@ absl::StatusOr<vm::SamplingOptions> SamplingFlags::Resolve(
   options.presence_penalty = static_cast<float>(presence_penalty.value_or(0));
   options.frequency_penalty = static_cast<float>(frequency_penalty.value_or(0));
   options.seed = seed ? static_cast<uint64_t>(*seed) : DrawSeed();
+  if (absl::Status s = vm::CheckSampling(options); !s.ok()) {
+    return UsageError(absl::StrCat(
+        s.message(), " (flags over the model's generation_config.json)"));
+  }
   return options;
 }
 

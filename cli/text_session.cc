@@ -100,6 +100,8 @@ absl::Status TextSession::Start(const TextFlags& flags, int64_t positions,
       model::OpenSnapshot(folder_);
   if (!weights.ok()) return weights.status();
   scheduler::CompileOptions options;
+  options.sampling = true;
+  options.logprobs = static_cast<uint32_t>(std::max(logprobs, 0));
   absl::StatusOr<isa::Program> program =
       CompileFor(config_, *device, context, false, options);
   if (!program.ok()) return program.status();
