@@ -69,13 +69,12 @@ TEST(TokenCheckTest, ComparesWhatMustBeTheSame) {
 // Launches that take as long as the test says; the tokens are always 7.
 Launcher Taking(std::vector<double> seconds) {
   auto next = std::make_shared<size_t>(0);
-  return
-      [=](const BenchTest& test, int64_t passes) -> absl::StatusOr<Launched> {
-        Launched launched;
-        launched.tokens.assign(passes, 7);
-        launched.seconds = seconds[(*next)++ % seconds.size()];
-        return launched;
-      };
+  return [=](const BenchTest&, int64_t passes) -> absl::StatusOr<Launched> {
+    Launched launched;
+    launched.tokens.assign(passes, 7);
+    launched.seconds = seconds[(*next)++ % seconds.size()];
+    return launched;
+  };
 }
 
 TEST(MeasureSteadyTest, TriesAgainWhenTheNoiseExceedsTheDifference) {
