@@ -30,6 +30,8 @@ struct CompileFlags {
   std::optional<int64_t> workers;
   std::optional<int64_t> max_context;
   bool logits = false;
+  bool sampling = false;
+  std::optional<int64_t> logprobs;
   bool no_fuse = false;
   bool no_split_kv = false;
   std::string dump;
@@ -54,6 +56,12 @@ Flags MakeFlags(CompileFlags& f) {
   flags.Add("max_context", &f.max_context, "N",
             "positions (the model's own limit)");
   flags.Add("logits", &f.logits, "also keep the logits, in buffer \"logits\"");
+  flags.Add("sampling", &f.sampling,
+            "choose tokens by temperature, top_k and so on, as mkvm generate\n"
+            "does; without it the most probable one");
+  flags.Add("logprobs", &f.logprobs, "N",
+            "with --sampling: room for the log-probabilities of the N most\n"
+            "probable tokens (0)");
   flags.Add("no_fuse", &f.no_fuse, "one op per instruction");
   flags.Add("no_split_kv", &f.no_split_kv, "one attention worker per kv head");
   flags.Add("dump", &f.dump, "graph|tiles|placement|queues",
@@ -79,6 +87,14 @@ absl::Status CheckFlags(const CompileFlags& f) {
   }
   if (f.simulate.empty() && !f.positions.empty()) {
     return UsageError("--positions needs --simulate");
+  }
+  if (f.logprobs && !f.sampling) {
+    return UsageError("--logprobs needs --sampling");
+  }
+  if (f.logprobs &&
+      (*f.logprobs < 0 || *f.logprobs > scheduler::kMaxLogprobs)) {
+    return UsageError(absl::StrCat("--logprobs is not in [0, ",
+                                   scheduler::kMaxLogprobs, "]"));
   }
   constexpr int64_t kMax = std::numeric_limits<uint32_t>::max();
   if (f.workers && (*f.workers < 1 || *f.workers > kMax)) {
@@ -211,6 +227,8 @@ absl::Status CompileVerb(Args args) {
   scheduler::CompileOptions options;
   options.max_context = static_cast<uint32_t>(f.max_context.value_or(0));
   options.logits = f.logits;
+  options.sampling = f.sampling;
+  options.logprobs = static_cast<uint32_t>(f.logprobs.value_or(0));
   options.fuse = !f.no_fuse;
   options.split_kv = !f.no_split_kv;
 

@@ -11,6 +11,7 @@
 #include "cli/progress.h"
 #include "isa/verifier.h"
 #include "vm/profiler_range.h"
+#include "vm/sampling.h"
 
 namespace mkvm::cli {
 namespace {
@@ -48,7 +49,10 @@ absl::StatusOr<std::pair<std::string, std::string>> SplitBinding(
 absl::Status CheckSources(const isa::Program& program,
                           const std::vector<std::string>& names) {
   absl::flat_hash_set<std::string> sources(names.begin(), names.end());
-  for (const char* name : {"rope.cos_sin", "run", "eos"}) sources.insert(name);
+  for (const char* name :
+       {"rope.cos_sin", "run", "eos", "sampling.numbers", "sampling.ints"}) {
+    sources.insert(name);
+  }
   for (const isa::Buffer& buffer : program.buffers) {
     const bool needs_source = buffer.kind == isa::BufferKind::kWeight ||
                               buffer.kind == isa::BufferKind::kInput;
@@ -136,6 +140,13 @@ absl::Status Decoder::BindWeights() {
     progress.Advance(BytesOf(program.buffers[buffer]));
   }
   progress.Done();
+  if (vm::CanSample(program)) {
+    // The most probable tokens, until somebody asks for others.
+    if (absl::Status s = vm::SetSampling(*machine_, {.temperature = 0});
+        !s.ok()) {
+      return s;
+    }
+  }
   const uint32_t rope = isa::FindBuffer(program, kRopeBuffer);
   if (rope == isa::kNoBuffer) return absl::OkStatus();
   const std::vector<uint64_t>& shape = program.buffers[rope].shape;
