@@ -59,9 +59,9 @@ absl::Status Run(ChatFlags& f) {
   Conversation conversation(session->tokenizer(), *chat_template);
   conversation.SetSystem(f.system);
   conversation.set_enable_thinking(f.enable_thinking);
-  // A system message that is not UTF-8 is said before weights are loaded.
-  if (const auto tokens = conversation.TokensOfNextPrompt(); !tokens.ok()) {
-    return tokens.status();
+  if (const auto ids = session->tokenizer().Encode(f.system); !ids.ok()) {
+    return absl::Status(ids.status().code(),
+                        absl::StrCat("--system: ", ids.status().message()));
   }
   if (absl::Status s = session->Start(f.options.text, 0, -1); !s.ok()) return s;
   const std::string history = f.no_history             ? ""

@@ -257,6 +257,10 @@ absl::Status Run(const GenerateFlags& f) {
   if (!session.ok()) return session.status();
   absl::StatusOr<std::vector<int32_t>> ids = session->tokenizer().Encode(*text);
   if (ids.ok() && f.chat) {
+    if (ids = session->tokenizer().Encode(f.system); !ids.ok()) {
+      return absl::Status(ids.status().code(),
+                          absl::StrCat("--system: ", ids.status().message()));
+    }
     text = InTemplate(f, session->folder(), *text);
     if (!text.ok()) return text.status();
     ids = session->tokenizer().Encode(*text);

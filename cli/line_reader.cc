@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -54,11 +55,15 @@ class EditingReader : public LineReader {
     el_set(edit_, EL_SIGNAL, 1);
     el_set(edit_, EL_HIST, history, history_);
     el_source(edit_, nullptr);  // the person's own ~/.editrc
-    // Ctrl-C is a key here and no signal, and clears the line.
-    el_set(edit_, EL_SETTY, "-d", "intr=", nullptr);
+    // Ctrl-C and Ctrl-Z are keys here and no signals: one clears the line, the
+    // other stops the process all the same.
+    el_set(edit_, EL_SETTY, "-d", "-isig", nullptr);
     el_set(edit_, EL_ADDFN, "mkvm-cancel", "Clear the line",
            &EditingReader::Cancel);
+    el_set(edit_, EL_ADDFN, "mkvm-suspend", "Stop the process",
+           &EditingReader::Suspend);
     el_set(edit_, EL_BIND, "^C", "mkvm-cancel", nullptr);
+    el_set(edit_, EL_BIND, "^Z", "mkvm-suspend", nullptr);
   }
 
   ~EditingReader() override {
@@ -106,6 +111,11 @@ class EditingReader : public LineReader {
   static unsigned char Cancel(EditLine* edit, int /*key*/) {
     Of(edit).cancelled_ = true;
     return CC_EOF;
+  }
+  static unsigned char Suspend(EditLine* /*edit*/, int /*key*/) {
+    // The library's handler (EL_SIGNAL) gives the terminal back around it.
+    std::raise(SIGTSTP);
+    return CC_REDISPLAY;
   }
 
   std::string prompt_;

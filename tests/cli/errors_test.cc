@@ -63,8 +63,8 @@ TEST(Usage, HelpAndVersion) {
 
 TEST(Usage, EveryVerbHasHelp) {
   for (const char* verb :
-       {"run", "compile", "asm", "dis", "verify", "info", "isa", "score",
-        "tokenize", "detokenize", "template"}) {
+       {"chat", "generate", "run", "compile", "asm", "dis", "verify", "info",
+        "isa", "score", "tokenize", "detokenize", "template"}) {
     const Outcome outcome = RunMkvm({verb, "--help"});
     EXPECT_EQ(outcome.exit_code, 0) << verb;
     EXPECT_THAT(outcome.out, StartsWith(absl::StrCat("usage: mkvm ", verb)));

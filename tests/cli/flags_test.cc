@@ -23,7 +23,7 @@ absl::StatusOr<std::vector<std::string>> Parse(
   Flags flags("verb ARGS", "Tests.");
   flags.Add("json", &values.json, "JSON");
   flags.Add("output,o", &values.out, "FILE", "output");
-  flags.Add("num_tokens,n", &values.count, "N", "count");
+  flags.Add("num_tokens,n,predict", &values.count, "N", "count");
   flags.Add("watchdog_seconds", &values.seconds, "S", "seconds");
   flags.Add("bind", &values.binds, "B=F", "binding");
   return flags.Parse(args, min_positionals, max_positionals);
@@ -60,6 +60,18 @@ TEST(Flags, AbsentFlagsKeepTheirPlaces) {
   ASSERT_TRUE(Parse({}, v).ok());
   EXPECT_EQ(v.out, "-");
   EXPECT_FALSE(v.count.has_value());
+}
+
+TEST(Flags, OneFlagUnderSeveralNames) {
+  for (const char* name : {"--num_tokens", "-n", "--n", "--predict"}) {
+    Values v;
+    ASSERT_TRUE(Parse({name, "7"}, v).ok()) << name;
+    EXPECT_EQ(v.count, 7) << name;
+  }
+  EXPECT_THAT(UsageErrorOf({"--predic", "7"}),
+              HasSubstr("did you mean --predict?"));
+  // Errors use the first.
+  EXPECT_THAT(UsageErrorOf({"--predict", "x"}), HasSubstr("--num_tokens: "));
 }
 
 TEST(Flags, NegativeNumbersAreValues) {
@@ -118,11 +130,11 @@ TEST(Flags, NumberOfPositionals) {
 TEST(Flags, HelpListsEveryFlag) {
   std::string out;
   Flags flags("verb", "Does it.");
-  flags.Add("output,o", &out, "FILE", "first\nsecond");
+  flags.Add("output,o,to", &out, "FILE", "first\nsecond");
   flags.Add("a_rather_long_name", &out, "A_LONG_VALUE", "help");
   EXPECT_EQ(flags.HelpText(),
             "usage: mkvm verb\n\nDoes it.\n\n"
-            "  --output, -o FILE          first\n"
+            "  --output, -o, --to FILE    first\n"
             "                             second\n"
             "  --a_rather_long_name A_LONG_VALUE\n"
             "                             help\n");
