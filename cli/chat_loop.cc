@@ -133,10 +133,10 @@ absl::Status ChatLoop::Answer(const std::string& message) {
   last_ = *std::move(answer);
   if (options_.stats) {
     Say(absl::StrFormat(
-        "[%d tokens, %.1f/s; first after %.0f ms; prompt %d, %d in the cache]",
-        last_->ids.size(), GeneratedTokensPerSecond(*last_),
-        last_->first_token_s * 1e3, last_->prompt_tokens,
-        last_->cached_tokens));
+        "[%s, %.1f/s; first after %.0f ms; prompt %d, %d in the cache]",
+        Tokens(static_cast<int64_t>(last_->ids.size())),
+        GeneratedTokensPerSecond(*last_), last_->first_token_s * 1e3,
+        last_->prompt_tokens, last_->cached_tokens));
   }
   return WarnWhenNearlyFull();
 }
@@ -171,8 +171,8 @@ absl::StatusOr<std::vector<int32_t>> ChatLoop::PromptWithRoom() {
     return std::vector<int32_t>();
   }
   if (room < wanted) {
-    Say(absl::StrFormat(
-        "(only %d tokens of the context are left for this answer)", room));
+    Say(absl::StrFormat("(the context has room for %s of this answer)",
+                        Tokens(room)));
   }
   return prompt;
 }
@@ -284,10 +284,9 @@ std::string ChatLoop::Stats(const std::string& /*argument*/) {
         Statistics(*last_, session_.sampling(), session_.device()), "\n");
   }
   return absl::StrFormat(
-      "%s%d answers, %d tokens; the conversation takes %d of the context's %d "
-      "tokens",
-      text, answers_, answer_tokens_, tokens.ok() ? *tokens : 0,
-      session_.generator().context_tokens());
+      "%s%d answer%s, %s; the conversation takes %d of the context's %d tokens",
+      text, answers_, answers_ == 1 ? "" : "s", Tokens(answer_tokens_),
+      tokens.ok() ? *tokens : 0, session_.generator().context_tokens());
 }
 
 std::string ChatLoop::Save(const std::string& argument) {

@@ -133,16 +133,28 @@ double GeneratedTokensPerSecond(const Completion& c) {
   return static_cast<double>(c.ids.size() - 1) / c.generate_s;
 }
 
+std::string Tokens(int64_t count) {
+  return absl::StrCat(count, count == 1 ? " token" : " tokens");
+}
+
 std::string Statistics(const Completion& c, const vm::SamplingOptions& sampling,
                        absl::string_view device) {
-  std::string text = absl::StrFormat(
-      "prompt: %d tokens, %d of them in the cache; first token after %.1f ms "
-      "(%.1f tokens/s)\nanswer: %d tokens, %.1f tokens/s on %s; ended by %s",
-      c.prompt_tokens, c.cached_tokens, c.first_token_s * 1e3,
-      PromptTokensPerSecond(c), c.ids.size(), GeneratedTokensPerSecond(c),
-      device, Name(c.finish_reason));
+  const auto made = static_cast<int64_t>(c.ids.size());
+  std::string text = absl::StrFormat("prompt: %s, %d in the cache",
+                                     Tokens(c.prompt_tokens), c.cached_tokens);
+  if (made > 0) {
+    absl::StrAppendFormat(&text, "; first token after %.1f ms (%.1f tokens/s)",
+                          c.first_token_s * 1e3, PromptTokensPerSecond(c));
+  }
+  absl::StrAppend(&text, "\nanswer: ", Tokens(made));
+  if (made > 1) {
+    absl::StrAppendFormat(&text, ", %.1f tokens/s",
+                          GeneratedTokensPerSecond(c));
+  }
+  absl::StrAppend(&text, " on ", device, "; ended by ", Name(c.finish_reason));
   if (c.times_shifted > 0) {
-    absl::StrAppend(&text, "; context shifted ", c.times_shifted, " times");
+    absl::StrAppendFormat(&text, "; the context was shifted %d time%s",
+                          c.times_shifted, c.times_shifted == 1 ? "" : "s");
   }
   absl::StrAppend(&text, sampling.temperature > 0
                              ? absl::StrCat("; seed ", sampling.seed)

@@ -57,7 +57,10 @@ absl::StatusOr<Completion> Complete(Generator& generator,
                                     const model::Tokenizer& tokenizer,
                                     const CompletionRequest& request);
 
-// "prompt: 12 tokens, 8 of them in the cache; first token after 4.1 ms ...":
+// "1 token", "12 tokens".
+std::string Tokens(int64_t count);
+
+// "prompt: 12 tokens, 8 in the cache; first token after 4.1 ms ...":
 // two lines for people, no line end after the last. `device` names the machine.
 std::string Statistics(const Completion& completion,
                        const vm::SamplingOptions& sampling,

@@ -133,7 +133,7 @@ TEST_F(Chat, CommandsSayWhatTheyDid) {
   EXPECT_THAT(
       outcome.err,
       AllOf(HasSubstr("/system TEXT"), HasSubstr("0 answers, 0 tokens"),
-            HasSubstr("1 answers, 8 tokens"), HasSubstr("first token after"),
+            HasSubstr("1 answer, 8 tokens"), HasSubstr("first token after"),
             HasSubstr("(thinking off)"), HasSubstr("/think on, or /think off"),
             HasSubstr("unknown command /sav; did you mean /save?"),
             HasSubstr("not saved: ")));

@@ -63,7 +63,7 @@ TEST_F(Generate, TextToStdoutFiguresToStderr) {
   EXPECT_NE(outcome.out, "");
   EXPECT_EQ(outcome.out, MustJson({"-p", "Hello", "-n", "12"})["text"]);
   EXPECT_THAT(outcome.err,
-              AllOf(HasSubstr("prompt: 1 tokens"),
+              AllOf(HasSubstr("prompt: 1 token,"),
                     HasSubstr("answer: 12 tokens"), HasSubstr("tokens/s"),
                     HasSubstr("ended by length"), HasSubstr("greedy")));
 }
