@@ -4,7 +4,7 @@ Each function gives (question, answer, short answer). Questions and answers are
 spun (see spin.py), the short answer is the bare fact.
 """
 
-from spin import a, capital
+from spin import a, capital, plural
 
 OPPOSITES = """hot cold,big small,up down,day night,happy sad,fast slow,old new,
 light dark,open closed,full empty,hard soft,high low,wet dry,left right,long
@@ -233,8 +233,9 @@ def about_animal(d):
         parts.append(f"It says {of_sound[x]}.")
     if x in of_baby:
         parts.append(f"Its baby is called {a(of_baby[x])}.")
-    return (f"[Tell me about {a(x)}|Tell me about the {x}|What do you know about "
-            f"{a(x)}|Tell me something about {a(x)}]", " ".join(parts), parts[0])
+    some = plural(x)
+    return (f"[Tell me about|What do you know about|Tell me something about|Do "
+            f"you know anything about] [{a(x)}|the {x}|{some}|{some}]", " ".join(parts), parts[0])
 
 
 def calendar(d):

@@ -138,6 +138,17 @@ def items(dice, count):
             for item in chosen.values()]
 
 
+def both(first, second):
+    """Two things said at once: (statement, reply)."""
+    begin, _, _ = first[0].rstrip(".").partition(". ")
+    then = second[0]
+    if then.startswith(("My ", "Please ", "Remember ", "The ")):
+        then = then[:1].lower() + then[1:]
+    if not then.startswith(("I", "my ")):
+        return None
+    return f"{begin} and {then}", f"{first[1]} {second[1]}"
+
+
 def unknown(dice):
     """A question about the user whose answer was never given."""
     _, _, question, _ = dice.pick(ITEMS)(dice)

@@ -3,6 +3,8 @@
 import pathlib
 import re
 
+import words
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 QUESTIONS = [  # question, answers; spun (see spin.py)
@@ -12,6 +14,34 @@ QUESTIONS = [  # question, answers; spun (see spin.py)
      "loop as one program on one persistent GPU kernel."
      "|mkvm runs a language model's decode loop as one program on one "
      "persistent GPU kernel.]"),
+    ("[How does mkvm work|How is mkvm built]",
+     "A compiler makes a program from a model's geometry, a verifier proves it, "
+     "and a machine runs it: on a GPU as one persistent kernel."),
+    ("[Why is mkvm fast|Why one kernel|Why a persistent kernel|Why is there only "
+     "one kernel]",
+     "There is one launch for many tokens, no barrier over the whole grid, and "
+     "the weights are read ahead while a worker waits."),
+    ("[What is the loader|What does the loader do|What is the load warp]",
+     "The loader is the warp that streams the weights of coming instructions "
+     "into stages."),
+    ("[What is the fetch warp|What does the fetch warp do]",
+     "The fetch warp brings instructions to their slots, with all that belongs "
+     "to them."),
+    ("[What is a warp|What's a warp]",
+     "A warp is a group of 32 threads of a GPU that go together."),
+    ("[What is a chunk|What's a chunk]",
+     "A chunk is what the registers hold of a gemv's weights at once."),
+    ("[What is a panel|What's a panel]",
+     "A panel is eight rows of a matrix, stored together."),
+    ("[What is an activation|What are activations]",
+     "An activation is a value that instructions hand on to each other in a "
+     "pass."),
+    ("[What is the watchdog|What does the watchdog do]",
+     "The watchdog ends a run whose wait takes too long, and says which one it "
+     "was."),
+    ("[What is greedy decoding|What is temperature|What is sampling]",
+     "Greedy decoding takes the best token each time. Sampling draws one by "
+     "chance; a low temperature makes it more like greedy."),
     ("[What is a worker|What's a worker|Explain workers|What does a worker do]",
      "A worker carries out one queue of instructions, in order. On a GPU a "
      "worker is a block that has a multiprocessor to itself; on a CPU it is a "
@@ -133,7 +163,7 @@ QUESTIONS = [  # question, answers; spun (see spin.py)
     ("[How do I see an opcode|How do I look up an opcode]",
      "Use mkvm isa with the name of the opcode."),
     ("[Is mkvm fast|How fast is mkvm]",
-     "Yes. mkvm launches once and reads the weights without a pause between "
+     "mkvm launches once and reads the weights without a pause between "
      "operations. The page docs/performance.md has the numbers."),
     ("[What is the license of mkvm|What licence does mkvm have|Which license "
      "has mkvm]", "mkvm is under the Apache License 2.0."),
@@ -145,6 +175,26 @@ QUESTIONS = [  # question, answers; spun (see spin.py)
     ("[Where is the documentation|Where are the docs|Where should I start "
      "reading]", "The documentation is in docs. Start with architecture.md."),
 ]
+
+VERBS = {
+    "compile": "makes a program from a model's geometry and a target",
+    "verify": "proves a program: bounds, coverage, order and progress",
+    "info": "says what is in a program and what it costs",
+    "run": "runs a program and prints token ids",
+    "score": "gives the logits of given tokens",
+    "isa": "explains an opcode, or all of them",
+    "tokenize": "turns text into token ids",
+    "detokenize": "turns token ids into text",
+    "template": "renders a conversation with the model's chat template",
+    "trace": "reads a trace and shows where the time went",
+    "calibrate": "measures what operations cost on a machine",
+    "tune": "finds the fastest shape of a program for a machine",
+    "bench": "measures decoding beside a read-only stream",
+    "asm": "makes a binary program from assembly",
+    "dis": "writes a program as assembly",
+    "generate": "goes on with a text",
+    "chat": "lets you talk with a model, for instance with me",
+}
 
 OPCODES = {
     "nop": "does nothing; its waits and its signal still happen",
@@ -166,6 +216,17 @@ OPCODES = {
 
 def question(dice):
     """(question, answer) about mkvm, spun."""
+    if dice.chance(0.15):
+        verb = dice.pick(list(VERBS))
+        q = (f"[What does mkvm {verb} do|What is mkvm {verb}|How does mkvm {verb}"
+             f" work|What is the command mkvm {verb}|Explain mkvm {verb}|What is "
+             f"mkvm {verb} for]")
+        return dice.spin(q), f"The command mkvm {verb} {VERBS[verb]}."
+    if dice.chance(0.07):
+        q = (f"What [is|does] [a|the|] {words.made_up(dice)} "
+             "[in mkvm|of mkvm|mean in mkvm|do in mkvm]")
+        return dice.spin(q).replace("  ", " "), (
+            "I do not know that part of mkvm. Start with docs/architecture.md.")
     if dice.chance(0.25):
         name = dice.pick(list(OPCODES))
         q = (f"[What does {name} do|What does the opcode {name} do|What is "

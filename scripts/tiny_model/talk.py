@@ -2,9 +2,10 @@
 
 import facts
 import project
+import strange
 import words
-from spin import a, capital
 from plots import SKILLS
+from spin import a, capital, plural
 from stories import Story
 
 SMALL_TALK = [  # question, answer; spun
@@ -61,7 +62,7 @@ SMALL_TALK = [  # question, answer; spun
      "Can you speak Chinese|Do you know other languages]?",
      "I only speak a little English."),
     ("[Can you write code|Can you program|Write a program for me|Write some "
-     "Python code]" + "[?|.|]",
+     "Python code][?|.|]",
      "No, I am too small for that. A bigger model can do it."),
     ("[What is your favourite colour|What's your favorite color|Do you have a "
      "favourite colour]?", "I like blue, the colour of the sea."),
@@ -158,24 +159,6 @@ REMARKS = [  # the same, with fields
     ("[I want to {skill}|I am learning to {skill}|I cannot {skill}].",
      "[Never give up|Try it every day], and you will learn to {skill}."),
 ]
-UNKNOWN = ("[I do not know that|I don't know that|I am sorry, I do not know "
-           "that]. I am [a very small model|only a very small model]"
-           "[| and know very little]. [Ask me for a story|Ask me something "
-           "simple|Try a bigger model for that]!")
-STRANGE = [  # what it can't know; fields are filled with any words
-    "Who won the {x} {y}?", "What is the population of {z}?",
-    "Explain {x} {y} to me.", "What is the meaning of {x}?",
-    "Write an essay about {x}.", "Translate {x} to {z}.",
-    "Who is the president of {z}?", "What is the best {x} in {z}?",
-    "How do I repair a {x}?", "What is a {made_up}?", "Who was {z} {w}?",
-    "Why is the {x} {y}?", "When was {z} born?", "How do I cook {x}?",
-    "What is the price of a {x}?", "Who invented the {x}?",
-    "What do you think about {z}?", "How far is it to {z}?",
-    "Can you explain {x}?", "What happened in {z}?", "Solve this: {x} {y}.",
-    "What is quantum physics?", "What is the meaning of life?",
-    "Who wrote the book {z}?", "How does a {x} work?", "What does {z} mean?",
-]
-
 
 def casually(dice, text):
     """As people type: sometimes without capitals or full stops."""
@@ -214,6 +197,13 @@ def _story_wish(dice):
     what = dice.random()
     if what < 0.1:
         return "", of
+    if what < 0.13:
+        of["place"] = dice.pick(words.PLACES)
+        return " about " + of["place"][1], of
+    if what < 0.2:
+        of["kind"] = dice.pick(words.ANIMALS + words.CREATURES)
+        number = dice.pick(("", "", "two ", "three ", "some "))
+        return f" about {number}{plural(of['kind'])}", of
     if what < 0.85:
         of["kind"] = _some_kind(dice)
         if dice.chance(0.15):
@@ -302,6 +292,29 @@ def offered_story(dice):
                      "All right. Just tell me if I can help you.")]
 
 
+def _repeated(dice):
+    """Something to say after the user: copied, whatever it is."""
+    pool = (words.ADJECTIVES + words.ANIMALS + words.OBJECTS + words.FOODS +
+            strange.THINGS + strange.VERBS + strange.PAST +
+            "the the the a a and is of in on I you over under not".split())
+    what = dice.random()
+    if what < 0.75:
+        thing = " ".join(
+            words.made_up(dice) if dice.chance(0.05) else dice.pick(pool)
+            for _ in range(dice.randrange(1, 9)))
+    else:
+        thing = words.made_up(dice) if what < 0.9 else words.person(dice)[0]
+    if dice.chance(0.3):
+        thing = capital(thing) + dice.pick("!.")
+    said = dice.spin("[Say|Repeat|Repeat after me:|Please say|Say this:] ")
+    return said + thing, capital(thing)
+
+
+def strange_turns(dice):
+    said, answer = strange.turn(dice)
+    return [(casually(dice, said), answer)]
+
+
 def small_talk(dice):
     what = dice.random()
     if what < 0.15:
@@ -314,23 +327,9 @@ def small_talk(dice):
                    f"{hi}! {who}")
         hi = "Hi! " if dice.chance(0.2) else ""
         return [(casually(dice, who), hi + dice.spin(I_AM))]
-    if what < 0.42:
-        x, y, z, w = (words.made_up(dice) if dice.chance(0.6) else
-                      dice.pick(words.OBJECTS + words.FOODS)
-                      for _ in range(4))
-        text = dice.pick(STRANGE).format(x=x, y=y, z=capital(z), w=capital(w),
-                                         made_up=words.made_up(dice))
-        return [(casually(dice, text), dice.spin(UNKNOWN))]
-    if what < 0.5:
-        thing = dice.pick((
-            " ".join(dice.pick(words.ADJECTIVES + words.ANIMALS + words.OBJECTS)
-                     for _ in range(dice.randrange(1, 6))),
-            words.made_up(dice), words.person(dice)[0]))
-        if dice.chance(0.3):
-            thing = capital(thing) + dice.pick("!.")
-        return [(dice.spin("[Say|Repeat|Repeat after me:|Please say|Say this:] ")
-                 + thing, capital(thing))]
-    if what < 0.65:
+    if what < 0.4:
+        return [_repeated(dice)]
+    if what < 0.6:
         fields = {"food": dice.pick(words.FOODS), "job": dice.pick(words.JOBS),
                   "thing": dice.pick(words.OBJECTS), "place": " ".join(
                       dice.pick(words.PLACES)), "hobby": dice.pick(words.HOBBIES),
