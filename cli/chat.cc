@@ -68,14 +68,15 @@ absl::Status Run(ChatFlags& f) {
                               : f.history_file.empty() ? DefaultHistoryFile()
                                                        : f.history_file;
   const std::unique_ptr<LineReader> reader = LineReader::Create("> ", history);
-  absl::FPrintF(stderr,
-                "%s on %s, %d tokens of context%s; /help lists commands, "
-                "Ctrl-D leaves\n",
-                session->folder(), session->device(),
-                session->generator().context_tokens(),
-                session->sampling().temperature > 0
-                    ? absl::StrCat(", seed ", session->sampling().seed)
-                    : ", greedy");
+  absl::FPrintF(
+      stderr,
+      "%s on %s, %d tokens of context%s\n/help lists commands, Ctrl-D "
+      "leaves\n",
+      session->folder(), session->device(),
+      session->generator().context_tokens(),
+      session->sampling().temperature > 0
+          ? absl::StrCat(", seed ", session->sampling().seed)
+          : ", greedy");
   f.options.terminal = ::isatty(STDOUT_FILENO) == 1;
   return ChatLoop(f.options, *session, conversation).Run(*reader);
 }

@@ -204,6 +204,8 @@ absl::StatusOr<Completion> ChatLoop::Complete(std::vector<int32_t> prompt) {
       session_.Request(options_.text, std::move(prompt));
   request.on_text = [&view](absl::string_view text) { view.Push(text); };
   request.interrupted = InterruptGuard::Requested;
+  // So that a question asked again after /reset has another answer.
+  request.sampling.seed += static_cast<uint64_t>(answers_);
   if (options_.text.shift()) {
     request.make_room = [this](absl::Span<const int32_t> answer) {
       return MakeRoom(answer);

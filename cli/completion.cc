@@ -109,6 +109,9 @@ absl::StatusOr<Completion> Complete(Generator& generator,
     if (!room.ok()) return room.status();
     if (room->ids.empty()) break;
     ++out.times_shifted;
+    // Chance hangs on the position, and positions come again now: with the same
+    // seed the text could run in circles.
+    ++next.sampling.seed;
     prompt = std::move(room->ids);
     next.answer_tokens = room->answer_tokens;
     if (request.max_tokens >= 0) {

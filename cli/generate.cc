@@ -76,8 +76,9 @@ absl::Status CheckFlags(const GenerateFlags& f) {
   if (!f.chat && !f.enable_thinking) {
     return UsageError("--enable_thinking needs --chat");
   }
-  if (f.echo && f.json)
+  if (f.echo && f.json) {
     return UsageError("--echo: --json has the prompt's ids");
+  }
   if (f.logprobs && !f.json) return UsageError("--logprobs needs --json");
   if (f.logprobs && (*f.logprobs < 0 || *f.logprobs > kMaxLogprobs)) {
     return UsageError(absl::StrFormat("--logprobs: %d is not from 0 to %d",

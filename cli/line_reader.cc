@@ -88,7 +88,10 @@ class EditingReader : public LineReader {
       std::fputs("^C\n", stderr);
       return Result::kCancelled;
     }
-    if (text == nullptr || size <= 0) return Result::kEnd;
+    if (text == nullptr || size <= 0) {
+      std::fputs("\n", stderr);
+      return Result::kEnd;
+    }
     line = std::string(absl::StripSuffix(
         absl::string_view(text, static_cast<size_t>(size)), "\n"));
     if (!line.empty()) {

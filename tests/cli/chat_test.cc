@@ -93,6 +93,13 @@ TEST_F(Chat, OnlyNewTokensAreProcessed) {
   EXPECT_EQ(answers[0], answers[answers.size() / 2]);
 }
 
+TEST_F(Chat, ChanceIsRepeatableButNotTheSameTwice) {
+  const Args args = {"--temp", "1", "--top_k", "0", "--seed", "7", "-n", "20"};
+  const nlohmann::json saved = Saved("Hello\n", args);
+  EXPECT_EQ(Saved("Hello\n", args), saved);
+  EXPECT_NE(Saved("Hello\n/reset\nHello\n", args), saved);
+}
+
 TEST_F(Chat, SystemMessages) {
   EXPECT_EQ(Saved("a\n", {"--system", "be brief"})[0]["content"], "be brief");
   const nlohmann::json changed =

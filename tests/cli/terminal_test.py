@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 PATIENCE_S = 120
@@ -59,6 +60,14 @@ class Terminal:
                 raise AssertionError("%r never came; shown: %r" %
                                      (pattern, self.shown[-300:]))
 
+    def wait_for_prompt(self):
+        """Until lines are edited: libedit shows its prompt a moment before."""
+        deadline = time.monotonic() + PATIENCE_S
+        while termios.tcgetattr(self.fd)[3] & termios.ICANON:
+            assert time.monotonic() < deadline, self.shown[-300:]
+            if select.select([self.fd], [], [], 0.01)[0]:
+                self.read(deadline)
+
     def wait_for_more(self, size):
         """Until `size` more bytes were shown, whatever they are."""
         deadline = time.monotonic() + PATIENCE_S
@@ -86,37 +95,39 @@ def environment(folder):
     return env
 
 
+def answer_and_interrupt(chat):
+    """Sends the line as it is, and Ctrl-C once the answer is on its way."""
+    chat.type(b"\r")
+    chat.wait_for(rb"\r\n")
+    chat.wait_for_more(200)
+    chat.type(b"\x03")
+    chat.wait_for(rb"\(stopped\).* in the cache\]")
+    chat.wait_for_prompt()
+
+
 def test_chat(mkvm, model, folder):
     saved = os.path.join(folder, "saved.json")
     chat = Terminal([mkvm, "chat", "--model", model, "--device", "cpu", "-c",
                      "0"], environment(folder))
     chat.wait_for(rb"Ctrl-D leaves")
-    chat.wait_for(rb"> ")
+    chat.wait_for_prompt()
     # Editing: characters of more than one byte, deleted and typed again.
-    chat.type("Hé€".encode() + b"\x7f\x7fello\r")
-    chat.wait_for(rb"\r\n")
-    chat.wait_for_more(200)
-    chat.type(b"\x03")
-    chat.wait_for(rb"\(stopped\)")
-    chat.wait_for(rb"tokens, .*> ")
+    chat.type("Hé€".encode() + b"\x7f\x7fello")
+    chat.wait_for(rb"ello")
+    answer_and_interrupt(chat)
     # Ctrl-C at the prompt clears the line and says how to leave.
     chat.type(b"never sent")
     chat.wait_for(rb"never sent")
     chat.type(b"\x03")
     chat.wait_for(rb"Ctrl-D leaves\)")
-    chat.wait_for(rb"> ")
+    chat.wait_for_prompt()
     # The line before, from the history.
     chat.type(b"\x1b[A")
     chat.wait_for(rb"Hello")
-    chat.type(b"\r")
-    chat.wait_for(rb"\r\n")
-    chat.wait_for_more(200)
-    chat.type(b"\x03")
-    chat.wait_for(rb"\(stopped\)")
-    chat.wait_for(rb"> ")
+    answer_and_interrupt(chat)
     chat.type(b"/save %s\r" % saved.encode())
     chat.wait_for(rb"\(4 messages in ")
-    chat.wait_for(rb"> ")
+    chat.wait_for_prompt()
     chat.type(b"\x04")
     assert chat.end() == 0
     with open(saved, encoding="utf-8") as file:
@@ -129,11 +140,13 @@ def test_chat(mkvm, model, folder):
     assert os.stat(history).st_mode & 0o077 == 0
     again = Terminal([mkvm, "chat", "--model", model, "--device", "cpu"],
                      environment(folder))
-    again.wait_for(rb"> ")
+    again.wait_for(rb"Ctrl-D leaves")
+    again.wait_for_prompt()
     again.type(b"\x1b[A\x1b[A")
     again.wait_for(rb"Hello")
     again.type(b"\x03")
-    again.wait_for(rb"> ")
+    again.wait_for(rb"Ctrl-D leaves\)")
+    again.wait_for_prompt()
     again.type(b"/quit\r")
     assert again.end() == 0
 
