@@ -45,6 +45,30 @@ __device__ inline float BlockMax(DeviceContext& context, float value) {
   return value;
 }
 
+// kCount sums at once, with one barrier. `memory`: two copies of the floats for
+// kMaxSums sums, used in turn as `squares` are.
+inline constexpr uint32_t kMaxSums = 16;
+template <uint32_t kCount>
+__device__ inline void BlockSums(DeviceContext& context, float* memory,
+                                 float (&values)[kCount]) {
+  static_assert(kCount <= kMaxSums);
+  float* sums = memory + context.NextPartials() * (kMaxSums * kComputeWarps);
+#pragma unroll
+  for (uint32_t i = 0; i < kCount; ++i) {
+    const float sum = WarpSum(values[i]);
+    if (context.lane() == 0) sums[i * kComputeWarps + context.warp()] = sum;
+  }
+  // The warps' sums are written before any is read.
+  context.Barrier();
+#pragma unroll
+  for (uint32_t i = 0; i < kCount; ++i) {
+    values[i] = 0;
+    for (uint32_t w = 0; w < kComputeWarps; ++w) {
+      values[i] += sums[i * kComputeWarps + w];
+    }
+  }
+}
+
 struct Best {
   float score;
   uint32_t row;
@@ -78,6 +102,20 @@ __device__ inline Best BlockBest(DeviceContext& context, Best best) {
       best = BetterOf(best, {scores[w], rows[w]});
     }
   }
+  return best;
+}
+
+// The same, in every thread.
+__device__ inline Best BlockBestForAll(DeviceContext& context, Best best) {
+  best = BlockBest(context, best);
+  Best* shared = reinterpret_cast<Best*>(context.shared->scratch);
+  // Thread 0 alone has read the warps' bests, which this overwrites.
+  if (context.thread() == 0) *shared = best;
+  // Thread 0's best is written before the others read it.
+  context.Barrier();
+  best = *shared;
+  // All have read it before scratch is used again.
+  context.Barrier();
   return best;
 }
 

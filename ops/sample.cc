@@ -52,7 +52,8 @@ class Sampler {
       if (s_.Filters()) token = Draw();
       Record(token, top);
     }
-    *context_.ranked(op_.y) = isa::PackRanked(ValueOf(token), token, 0);
+    // The score says no more than whether it is a NaN.
+    *context_.ranked(op_.y) = isa::PackRanked(best_.first, token, 0);
     context_.i32(op_.counts)[token] += kCountGenerated;
   }
 

@@ -1,76 +1,114 @@
 // sample over all logits: exact whatever the candidates, and slow. For the
-// rare pass whose kept tokens reach below them.
+// pass whose kept tokens reach below the candidates.
 #ifndef MKVM_OPS_SAMPLE_ALL_CUH_
 #define MKVM_OPS_SAMPLE_ALL_CUH_
 
 #include "ops/device_context.cuh"
 #include "ops/reduce.cuh"
+#include "ops/sample_sort.cuh"
 #include "ops/sampling.h"
 
 namespace mkvm::ops {
 
-// What both ways of sampling know of their pass.
-struct SampleTask {
-  const isa::SampleOperands* op;
-  const SampleAddresses* at;
-  SamplingValues s;
-  bool penalizes;
-  float max;
-  float mass;      // of all tokens, relative to the highest
-  float tempered;  // the same at the temperature
-  float hidden;    // the highest value that is no candidate
+// Calls visit(value, token) for every token that can be chosen. Eight logits
+// of a thread are on their way at a time.
+template <typename Visit>
+__device__ inline void VisitAll(const SampleTask& task,
+                                const DeviceContext& context, Visit&& visit) {
+  constexpr uint32_t kAtOnce = 8;
+  const uint32_t* logits = static_cast<const uint32_t*>(task.at->logits);
+  const uint32_t* counts = static_cast<const uint32_t*>(task.at->counts);
+  const uint32_t last = task.op->n - 1;
+#pragma unroll 1
+  for (uint32_t base = context.thread(); base <= last;
+       base += kAtOnce * kComputeThreads) {
+    uint32_t words[kAtOnce];
+    uint32_t seen[kAtOnce];
+#pragma unroll
+    for (uint32_t i = 0; i < kAtOnce; ++i) {
+      const uint32_t token = min(base + i * kComputeThreads, last);
+      words[i] = ptx::LoadRelaxedGpu(logits + token);
+      seen[i] = task.penalizes ? ptx::LoadRelaxedGpu(counts + token) : 0;
+    }
+#pragma unroll
+    for (uint32_t i = 0; i < kAtOnce; ++i) {
+      const uint32_t token = base + i * kComputeThreads;
+      if (token > last) break;
+      const float value = Penalized(task.s, isa::FloatOfBits(words[i]), token,
+                                    static_cast<int32_t>(seen[i]));
+      if (value != -INFINITY) visit(value, token);
+    }
+  }
+}
 
-  __device__ float ValueOf(uint32_t token) const {
-    const float logit = isa::FloatOfBits(
-        ptx::LoadRelaxedGpu(static_cast<const uint32_t*>(at->logits) + token));
-    const int32_t count =
-        penalizes ? static_cast<int32_t>(ptx::LoadRelaxedGpu(
-                        static_cast<const uint32_t*>(at->counts) + token))
-                  : 0;
-    return Penalized(s, logit, token, count);
+struct Weight {
+  float count;
+  float mass;
+};
+
+// Of the tokens with values from `lowest` up.
+__device__ inline Weight WeightFrom(const SampleTask& task, float lowest,
+                                    DeviceContext& context) {
+  float sums[2] = {};
+  VisitAll(task, context, [&](float value, uint32_t) {
+    if (value < lowest) return;
+    sums[0] += 1;
+    sums[1] += TemperedMass(task.s, value, task.max);
+  });
+  BlockSums(context, SampleSums(context), sums);
+  return {sums[0], sums[1]};
+}
+
+// What is asked for: so many tokens, or so much mass.
+struct Wanted {
+  float count;
+  float mass;
+  __device__ bool Satisfies(const Weight& weight) const {
+    return weight.count >= count && weight.mass >= mass;
   }
 };
 
-// 32-bit integers in the order of the floats that they stand for.
-__device__ inline uint32_t OrderOf(float value) {
-  const uint32_t bits = isa::BitsOfFloat(value);
-  return bits ^ ((bits >> 31) != 0 ? 0xffffffffu : 0x80000000u);
-}
-__device__ inline float FloatOfOrder(uint32_t order) {
-  return isa::FloatOfBits(order ^
-                          ((order >> 31) != 0 ? 0x80000000u : 0xffffffffu));
-}
-
-// The sum over all tokens with values from `lowest` up of `weight(value)`.
-template <typename Weight>
-__device__ inline float SumFrom(const SampleTask& task, float lowest,
-                                DeviceContext& context, Weight&& weight) {
-  float sum = 0;
-#pragma unroll 4
-  for (uint32_t token = context.thread(); token < task.op->n;
-       token += kComputeThreads) {
-    const float value = task.ValueOf(token);
-    if (value != -INFINITY && value >= lowest) sum += weight(value);
+// The highest value such that the tokens from there up satisfy `wanted`, -inf
+// if all of them don't. Bisected until what is left can be sorted.
+__device__ inline float HighestFrom(const SampleTask& task,
+                                    const Wanted& wanted,
+                                    DeviceContext& context) {
+  float high = INFINITY;  // the tokens from there up don't satisfy
+  Weight above = {0, 0};
+  float low = task.max;
+  Weight below = {0, 0};
+  for (float depth = 4;; depth *= 4) {
+    low = depth > 256 ? -INFINITY : task.max - depth;
+    below = WeightFrom(task, low, context);
+    if (wanted.Satisfies(below)) break;
+    if (low == -INFINITY) return low;
+    high = low;
+    above = below;
   }
-  return BlockSum(context, sum);
-}
-
-// The highest value v such that the tokens from v up weigh at least `wanted`;
-// -inf if all of them don't.
-template <typename Weight>
-__device__ inline float HighestFrom(const SampleTask& task, float wanted,
-                                    DeviceContext& context, Weight&& weight) {
-  uint32_t low = OrderOf(-INFINITY);
-  uint32_t high = OrderOf(task.max) + 1;  // no value is there
-  while (high - low > 1) {
-    const uint32_t middle = low + (high - low) / 2;
-    if (SumFrom(task, FloatOfOrder(middle), context, weight) >= wanted) {
+  while (below.count - above.count > kMaxSorted) {
+    const float top = fminf(high, nextafterf(task.max, INFINITY));
+    const float middle = low == -INFINITY ? top - 2 * (task.max - top) - 1
+                                          : low + (top - low) * 0.5f;
+    if (middle <= low || middle >= top) return low;  // equal values
+    const Weight weight = WeightFrom(task, middle, context);
+    if (wanted.Satisfies(weight)) {
       low = middle;
+      below = weight;
     } else {
       high = middle;
+      above = weight;
     }
   }
-  return FloatOfOrder(low);
+  SortedValues sorted = BeginSort(context);
+  VisitAll(task, context, [&](float value, uint32_t token) {
+    if (value >= low && value < high) AddToSort(context, sorted, value, token);
+  });
+  EndSort(context, sorted);
+  const uint32_t in =
+      CountUntil(task, sorted, sorted.count, above.count, above.mass,
+                 wanted.count, wanted.mass, context);
+  // Rounding may leave the sum of all of them a hair below what is wanted.
+  return sorted.value(min(in, sorted.count - 1));
 }
 
 __device__ inline float ThresholdOfAll(const SampleTask& task,
@@ -78,18 +116,15 @@ __device__ inline float ThresholdOfAll(const SampleTask& task,
   const SamplingValues& s = task.s;
   float threshold = MinPThreshold(s, task.max);
   float total = task.tempered;
-  const auto mass = [&task, &s](float value) {
-    return TemperedMass(s, value, task.max);
-  };
   if (s.top_k > 0) {
-    const float kth = HighestFrom(task, static_cast<float>(s.top_k), context,
-                                  [](float) { return 1.0f; });
+    const float kth =
+        HighestFrom(task, {static_cast<float>(s.top_k), 0}, context);
     threshold = fmaxf(threshold, kth);
-    if (s.top_p < 1) total = SumFrom(task, kth, context, mass);
+    if (s.top_p < 1) total = WeightFrom(task, kth, context).mass;
   }
   if (s.top_p < 1) {
     threshold =
-        fmaxf(threshold, HighestFrom(task, s.top_p * total, context, mass));
+        fmaxf(threshold, HighestFrom(task, {0, s.top_p * total}, context));
   }
   return threshold;
 }
@@ -98,13 +133,11 @@ __device__ inline float ThresholdOfAll(const SampleTask& task,
 __device__ inline uint32_t DrawFromAll(const SampleTask& task, float threshold,
                                        DeviceContext& context) {
   Best best = {-INFINITY, isa::kMaxRankedIndex};
-  for (uint32_t token = context.thread(); token < task.op->n;
-       token += kComputeThreads) {
-    const float value = task.ValueOf(token);
-    if (value == -INFINITY || value < threshold) continue;
+  VisitAll(task, context, [&](float value, uint32_t token) {
+    if (value < threshold) return;
     best = BetterOf(
         best, {DrawScore(task.s, value, context.position(), token), token});
-  }
+  });
   return BlockBest(context, best).row;
 }
 
@@ -113,25 +146,12 @@ __device__ inline uint32_t DrawFromAll(const SampleTask& task, float threshold,
 __device__ inline Best NextOfAll(const SampleTask& task, const Best& last,
                                  DeviceContext& context) {
   Best best = {-INFINITY, isa::kMaxRankedIndex};
-  for (uint32_t token = context.thread(); token < task.op->n;
-       token += kComputeThreads) {
-    const float value = task.ValueOf(token);
-    if (value == -INFINITY ||
-        !isa::RanksBefore(last.score, last.row, value, token)) {
-      continue;
+  VisitAll(task, context, [&](float value, uint32_t token) {
+    if (isa::RanksBefore(last.score, last.row, value, token)) {
+      best = BetterOf(best, {value, token});
     }
-    best = BetterOf(best, {value, token});
-  }
-  best = BlockBest(context, best);
-  Best* shared = reinterpret_cast<Best*>(context.shared->scratch);
-  // Thread 0 has read the warps' bests, which this overwrites.
-  if (context.thread() == 0) *shared = best;
-  // Thread 0's best is written before the others read it.
-  context.Barrier();
-  best = *shared;
-  // All have read it before the next call overwrites it.
-  context.Barrier();
-  return best;
+  });
+  return BlockBestForAll(context, best);
 }
 
 }  // namespace mkvm::ops

@@ -15,6 +15,13 @@ inline constexpr uint32_t kSliceValues = kMaxSliceRows / kComputeThreads;
 struct SliceValues {
   float values[kSliceValues];
 
+  // Of values[j]; for those past the end a token that ranks behind all.
+  __device__ static uint32_t Token(const isa::SampleSliceOperands& op,
+                                   const DeviceContext& context, uint32_t j) {
+    const uint32_t i = context.thread() + j * kComputeThreads;
+    return i < op.count ? op.begin + i : isa::kMaxRankedIndex;
+  }
+
   // How many of the slice satisfy `condition(value)`, in every thread.
   template <typename Condition>
   __device__ uint32_t Count(DeviceContext& context,
@@ -92,34 +99,73 @@ __device__ inline float StoreCandidates(const SliceValues& slice,
   return hidden;
 }
 
+// All loads at once: one round trip to memory, not one for each.
+__device__ inline SliceValues LoadSlice(const SamplingValues& s,
+                                        const isa::SampleSliceOperands& op,
+                                        const SampleSliceAddresses& at,
+                                        const DeviceContext& context) {
+  const bool penalizes = s.Penalizes();
+  const uint32_t* logits = static_cast<const uint32_t*>(at.logits) + op.begin;
+  const uint32_t* counts = static_cast<const uint32_t*>(at.counts) + op.begin;
+  uint32_t words[kSliceValues];
+  uint32_t seen[kSliceValues];
+#pragma unroll
+  for (uint32_t j = 0; j < kSliceValues; ++j) {
+    const uint32_t i =
+        min(context.thread() + j * kComputeThreads, op.count - 1);
+    words[j] = ptx::LoadRelaxedGpu(logits + i);
+    seen[j] = penalizes ? ptx::LoadRelaxedGpu(counts + i) : 0;
+  }
+  SliceValues slice;
+#pragma unroll
+  for (uint32_t j = 0; j < kSliceValues; ++j) {
+    const uint32_t token = SliceValues::Token(op, context, j);
+    slice.values[j] = token == isa::kMaxRankedIndex
+                          ? -INFINITY
+                          : Penalized(s, isa::FloatOfBits(words[j]), token,
+                                      static_cast<int32_t>(seen[j]));
+  }
+  return slice;
+}
+
+// The best draw of this thread. By way of shared memory, so that the random
+// numbers are one loop and not as many copies of it as there are values: the
+// instructions of a body that runs once per token come from afar.
+__device__ inline Best DrawFromSlice(const SamplingValues& s,
+                                     const SliceValues& slice,
+                                     const isa::SampleSliceOperands& op,
+                                     const DeviceContext& context) {
+  float* values = context.shared->scratch + 2 * kComputeWarps;
+  static_assert(2 * kComputeWarps + kMaxSliceRows <= kScratchFloats);
+#pragma unroll
+  for (uint32_t j = 0; j < kSliceValues; ++j) {
+    values[context.thread() + j * kComputeThreads] = slice.values[j];
+  }
+  Best best = {-INFINITY, isa::kMaxRankedIndex};
+#pragma unroll 1
+  for (uint32_t i = context.thread(); i < op.count; i += kComputeThreads) {
+    const uint32_t token = op.begin + i;
+    best = BetterOf(
+        best, {DrawScore(s, values[i], context.position(), token), token});
+  }
+  return best;
+}
+
 __device__ inline void DeviceSampleSlice(const isa::SampleSliceOperands& op,
                                          const SampleSliceAddresses& at,
                                          DeviceContext& context) {
   const SamplingValues s = LoadSampling(static_cast<const float*>(at.numbers),
                                         static_cast<const int32_t*>(at.ints));
-  const bool penalizes = s.Penalizes();
-  const bool draws = s.temperature > 0 && !s.Filters();
-  SliceValues slice;
+  SliceValues slice = LoadSlice(s, op, at, context);
   Best best = {-INFINITY, isa::kMaxRankedIndex};
   float max = -INFINITY;
 #pragma unroll
   for (uint32_t j = 0; j < kSliceValues; ++j) {
-    const uint32_t i = context.thread() + j * kComputeThreads;
-    slice.values[j] = -INFINITY;
-    if (i >= op.count) continue;
-    const uint32_t token = op.begin + i;
-    const float logit = isa::FloatOfBits(
-        ptx::LoadRelaxedGpu(static_cast<const uint32_t*>(at.logits) + token));
-    const int32_t count =
-        penalizes ? static_cast<int32_t>(ptx::LoadRelaxedGpu(
-                        static_cast<const uint32_t*>(at.counts) + token))
-                  : 0;
-    const float value = Penalized(s, logit, token, count);
-    slice.values[j] = value;
-    max = fmaxf(max, value);
-    best = BetterOf(
-        best, {draws ? DrawScore(s, value, context.position(), token) : value,
-               token});
+    max = fmaxf(max, slice.values[j]);
+    best = BetterOf(best, {slice.values[j], slice.Token(op, context, j)});
+  }
+  if (s.temperature > 0 && !s.Filters()) {
+    best = DrawFromSlice(s, slice, op, context);
   }
   max = BlockMax(context, max);
   best = BlockBest(context, best);

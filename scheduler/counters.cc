@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "isa/opcode_table.h"
 
@@ -38,6 +39,7 @@ class Connector {
   absl::StatusOr<std::vector<isa::Instruction>> Run() {
     MakeCounters();
     waiters_.resize(program_.counters.size());
+    implied_.resize(program_.counters.size());
     for (size_t i = 0; i < tiles_.tiles.size(); ++i) {
       accesses_.clear();
       isa::AppendAccesses(program_, instructions_[i], accesses_);
@@ -82,14 +84,40 @@ class Connector {
            (b.dtype == isa::DType::kF24 || b.dtype == isa::DType::kRanked);
   }
 
+  struct Need {
+    uint32_t counter;
+    bool tagged;
+  };
+
+  // The counters that some producer of `signal` has waited for: to have seen
+  // all of its producers is to have seen theirs.
+  void RecordWaits(uint32_t signal, const std::vector<Need>& needs) {
+    if (signal == isa::kNoCounter) return;
+    for (const Need& need : needs) {
+      if (!need.tagged) implied_[signal].insert(need.counter);
+    }
+  }
+
+  // Counters only: a tagged edge orders no other memory.
+  void DropImplied(std::vector<Need>& needs) const {
+    const auto implied = [&](const Need& need) {
+      return !need.tagged &&
+             std::any_of(needs.begin(), needs.end(), [&](const Need& other) {
+               return !other.tagged &&
+                      implied_[other.counter].contains(need.counter);
+             });
+    };
+    std::vector<Need> kept;
+    for (const Need& need : needs) {
+      if (!implied(need)) kept.push_back(need);
+    }
+    needs = std::move(kept);
+  }
+
   // Waits for the producers, in this pass, of everything that instruction i
   // reads. What an earlier pass wrote is ordered by the halt between.
   absl::Status AddWaits(size_t i) {
     isa::Instruction& instruction = instructions_[i];
-    struct Need {
-      uint32_t counter;
-      bool tagged;
-    };
     std::vector<Need> needs;
     for (const isa::Access& access : accesses_) {
       if (access.kind != isa::AccessKind::kRead &&
@@ -114,10 +142,12 @@ class Connector {
       }
       if (produced && tagged) instruction.polled |= 1u << access.operand;
     }
+    if (needs.size() > isa::kMaxWaits) DropImplied(needs);
     if (needs.size() > isa::kMaxWaits) {
       return absl::InternalError(absl::StrCat(tiles_.tiles[i].label, " needs ",
                                               needs.size(), " waits"));
     }
+    RecordWaits(instruction.signal, needs);
     for (const Need& need : needs) {
       isa::AddWait(instruction, need.counter,
                    program_.counters[need.counter].producers, /*lag=*/false,
@@ -153,6 +183,7 @@ class Connector {
   std::vector<isa::Instruction> instructions_;
   std::vector<std::vector<Written>> written_;  // per buffer, in this pass
   std::vector<Waiters> waiters_;               // per counter
+  std::vector<absl::flat_hash_set<uint32_t>> implied_;  // per counter
   std::vector<isa::Access> accesses_;
 };
 

@@ -307,10 +307,10 @@ class Builder {
   // slice of the logits, one chooses.
   uint32_t MakeSample(const isa::GemvOperands& head) {
     constexpr uint32_t kCandidates = 64;
-    constexpr uint32_t kSliceRows = 2048;
-    const uint32_t slices = SampleSlices(c_.vocab_size, g_.workers, kSliceRows);
+    const uint64_t slices = SampleSlices(c_.vocab_size, g_).size() - 1;
     Add("lm_head", "logits", {head});
     graph_.ops.back().every_worker = true;
+    graph_.ops.back().per_share = true;
     isa::SampleSliceOperands slice;
     slice.logits = head.y;
     slice.numbers =
@@ -387,10 +387,25 @@ std::string FormatOperand(const std::vector<isa::Buffer>& buffers,
 
 }  // namespace
 
-uint32_t SampleSlices(uint32_t vocab_size, uint32_t workers,
-                      uint32_t most_rows) {
-  return std::min(vocab_size,
-                  std::max(workers, (vocab_size - 1) / most_rows + 1));
+std::vector<uint32_t> SampleSlices(uint32_t vocab_size,
+                                   const Geometry& geometry) {
+  constexpr uint64_t kMaxRows = 2048;
+  const uint64_t unit = geometry.row_unit;
+  const uint64_t units = (vocab_size + unit - 1) / unit;
+  const uint64_t shares = std::min<uint64_t>(units, geometry.workers);
+  std::vector<uint32_t> begins;
+  for (uint64_t share = 0; share < shares; ++share) {
+    const uint64_t begin = share * units / shares * unit;
+    const uint64_t end =
+        std::min<uint64_t>((share + 1) * units / shares * unit, vocab_size);
+    const uint64_t parts = (end - begin + kMaxRows - 1) / kMaxRows;
+    for (uint64_t part = 0; part < parts; ++part) {
+      begins.push_back(
+          static_cast<uint32_t>(begin + part * (end - begin) / parts));
+    }
+  }
+  begins.push_back(vocab_size);
+  return begins;
 }
 
 Graph BuildGraph(const model::Config& config, const Geometry& geometry) {

@@ -59,6 +59,9 @@ struct Op {
   // Every worker has a share, however small: the LM head (MakeGeometry says
   // why).
   bool every_worker = false;
+  // Each share has a counter of its own, `counter`.<share>: who reads what one
+  // share writes waits for nobody else.
+  bool per_share = false;
 };
 
 struct Graph {
@@ -67,10 +70,11 @@ struct Graph {
   uint32_t kv_heads = 0;
 };
 
-// Slices of the logits of a program that samples: one per worker at least, no
-// longer than `most_rows`, and none empty.
-uint32_t SampleSlices(uint32_t vocab_size, uint32_t workers,
-                      uint32_t most_rows);
+// Where the slices of the logits begin, for a program that samples, and
+// vocab_size at the end. Each share of the LM head is a slice, so that it needs
+// nothing of another worker, or several that are as long as a slice may be.
+std::vector<uint32_t> SampleSlices(uint32_t vocab_size,
+                                   const Geometry& geometry);
 
 // REQUIRES: `geometry` is of `config`.
 Graph BuildGraph(const model::Config& config, const Geometry& geometry);

@@ -133,11 +133,10 @@ class Line {
   }
 
   void AddSlices(isa::SampleSliceOperands op) {
-    const uint64_t rows = op.count;
-    const uint64_t slices = graph_.tensors[op.sums].shape[0];
-    for (op.slice = 0; op.slice < slices; ++op.slice) {
-      const uint64_t begin = op.slice * rows / slices;
-      const uint64_t end = (op.slice + 1) * rows / slices;
+    const std::vector<uint32_t> begins = SampleSlices(op.count, geometry_);
+    for (op.slice = 0; op.slice + 1 < begins.size(); ++op.slice) {
+      const uint32_t begin = begins[op.slice];
+      const uint32_t end = begins[op.slice + 1];
       AddSegment(op, begin, end, end - begin);
     }
   }
@@ -210,9 +209,29 @@ void CutOp(const Graph& graph, uint32_t op_index, const Geometry& geometry,
       tiles.push_back(MakeTile(graph, op_index, tiles.size() - first_tile,
                                segment, unit, end));
       tiles.back().share = static_cast<uint32_t>(share);
+      if (graph.ops[op_index].per_share) {
+        absl::StrAppend(&tiles.back().counter, ".", share);
+      }
       unit = end;
     }
     line_unit += segment.units();
+  }
+}
+
+// Puts each slice [first, end) beside the tile of the LM head whose logits it
+// reads; those are the tiles just before.
+void PutSlicesBesideLogits(size_t first, std::vector<Tile>& tiles) {
+  size_t head = first;
+  while (head > 0 && tiles[head - 1].op == tiles[first - 1].op) --head;
+  for (size_t i = first; i < tiles.size(); ++i) {
+    const auto slice =
+        isa::DecodeOperands<isa::SampleSliceOperands>(tiles[i].instruction);
+    while (head + 1 < first &&
+           isa::DecodeOperands<isa::GemvOperands>(tiles[head + 1].instruction)
+                   .row_begin <= slice.begin) {
+      ++head;
+    }
+    tiles[i].beside = static_cast<int32_t>(head);
   }
 }
 
@@ -222,7 +241,12 @@ Tiles Lower(const Graph& graph, const Geometry& geometry) {
   Tiles result;
   result.workers = geometry.workers;
   for (uint32_t op = 0; op < graph.ops.size(); ++op) {
+    const size_t first = result.tiles.size();
     CutOp(graph, op, geometry, result.tiles);
+    if (std::holds_alternative<isa::SampleSliceOperands>(
+            graph.ops[op].parts.front())) {
+      PutSlicesBesideLogits(first, result.tiles);
+    }
   }
   return result;
 }

@@ -19,6 +19,7 @@ namespace mkvm::scheduler {
 
 inline constexpr int32_t kAnyWorker = -1;
 inline constexpr int32_t kNoHead = -1;
+inline constexpr int32_t kNoTile = -1;
 
 struct Tile {
   isa::Instruction instruction;  // operands only: no waits, no signal
@@ -26,6 +27,7 @@ struct Tile {
   uint32_t share = 0;            // tiles of one share go to one worker
   int32_t kv_head = kNoHead;
   int32_t pinned = kAnyWorker;  // the worker it must go to
+  int32_t beside = kNoTile;     // goes to the worker of this tile
   uint64_t streamed_bytes = 0;  // weights, per pass
   std::string label;            // "L03.qkv[17]"
   std::string counter;          // signalled when done; empty: none

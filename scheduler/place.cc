@@ -40,6 +40,10 @@ class Placer {
       for (size_t i = begin; i < end; ++i) {
         Assign(i, static_cast<uint32_t>(tile(i).pinned));
       }
+    } else if (tile(begin).beside != kNoTile) {
+      for (size_t i = begin; i < end; ++i) {
+        Assign(i, result_.worker[static_cast<size_t>(tile(i).beside)]);
+      }
     } else if (tile(begin).kv_head != kNoHead && !streams) {
       PlaceNearHead(begin, end);
     } else {
