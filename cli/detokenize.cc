@@ -30,7 +30,7 @@ Flags MakeFlags(DetokenizeFlags& f) {
               "Prints the text of token ids, and nothing else. Ids come with "
               "spaces, commas or newlines\nbetween, as a JSON list, or as what "
               "`mkvm tokenize --json` prints. \"-\" reads stdin.");
-  flags.Add("model", &f.model, "DIR", "as for tokenize");
+  flags.Add("model,m", &f.model, "DIR|ORG/NAME|tiny", "as for tokenize");
   flags.Add("file,f", &f.file, "FILE", "the ids");
   flags.Add("skip_special", &f.skip_special,
             "leave out <|im_end|> and the like, but not <think>");

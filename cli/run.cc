@@ -51,9 +51,10 @@ Flags MakeFlags(RunFlags& f) {
       "decodes greedily\nand prints token ids; any other takes its buffers "
       "from --bind and gives them by\n--dump. Without PROGRAM, the model is "
       "compiled in memory for the device found.");
-  flags.Add("model", &f.model, "DIR|synthetic:SEED",
-            "snapshot folder, or made-up weights ($MKVM_MODEL, else\n"
-            "Qwen3-0.6B in the HuggingFace cache, else synthetic:1)");
+  flags.Add("model", &f.model, "DIR|ORG/NAME|tiny|synthetic:SEED",
+            "snapshot folder, one in the HuggingFace cache, the built-in\n"
+            "model, or made-up weights ($MKVM_MODEL, else Qwen3-0.6B in the\n"
+            "cache, else synthetic:1)");
   flags.Add("config", &f.config, "NAME",
             "geometry of synthetic weights when PROGRAM is not given\n"
             "(qwen3-0.6b on a GPU, qwen3-tiny on the CPU)");

@@ -23,9 +23,9 @@ Flags MakeFlags(TemplateFlags& f) {
   Flags flags("template --messages FILE.json [FLAGS]",
               "Prints a conversation as the model's chat template renders it, "
               "and nothing else.\n`mkvm tokenize -` makes ids of it.");
-  flags.Add("model", &f.model, "DIR",
+  flags.Add("model,m", &f.model, "DIR|ORG/NAME|tiny",
             "the snapshot with the template ($MKVM_MODEL, else Qwen3-0.6B\n"
-            "in the HuggingFace cache)");
+            "in the HuggingFace cache, else the built-in model)");
   flags.Add("messages", &f.messages, "FILE.json",
             "a list of {\"role\": ..., \"content\": ...}; \"-\": stdin");
   flags.Add("tools", &f.tools, "FILE.json", "a list of tool descriptions");

@@ -34,9 +34,10 @@ Flags MakeFlags(TokenizeFlags& f) {
               "Prints the token ids of a text, as HuggingFace's tokenizer of "
               "the model gives them.\nNothing is put in front or behind. \"-\" "
               "reads stdin.");
-  flags.Add("model", &f.model, "DIR",
-            "a snapshot, or a tokenizer.json ($MKVM_MODEL, else Qwen3-0.6B\n"
-            "in the HuggingFace cache)");
+  flags.Add("model,m", &f.model, "DIR|ORG/NAME|tiny",
+            "a snapshot, one in the HuggingFace cache, the built-in model,\n"
+            "or a tokenizer.json ($MKVM_MODEL, else Qwen3-0.6B in the\n"
+            "cache, else the built-in model)");
   flags.Add("file,f", &f.file, "FILE", "the text, to the last byte");
   flags.Add("parse_special", &f.parse_special,
             "take \"<|im_end|>\" and the like in the text for the tokens\n"
