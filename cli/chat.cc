@@ -72,8 +72,7 @@ absl::Status Run(ChatFlags& f) {
       stderr,
       "%s on %s, %d tokens of context%s\n/help lists commands, Ctrl-D "
       "leaves\n",
-      session->folder(), session->device(),
-      session->generator().context_tokens(),
+      session->name(), session->device(), session->generator().context_tokens(),
       session->sampling().temperature > 0
           ? absl::StrCat(", seed ", session->sampling().seed)
           : ", greedy");

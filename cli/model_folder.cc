@@ -14,11 +14,11 @@
 namespace mkvm::cli {
 
 absl::StatusOr<std::string> ResolveModel(absl::string_view name) {
+  if (IsBuiltinName(name)) return FindBuiltinModel();
   std::error_code error;
   if (std::filesystem::exists(std::string(name), error)) {
     return std::string(name);
   }
-  if (IsBuiltinName(name)) return FindBuiltinModel();
   if (IsRepositoryName(name)) return FindInHubCache(name);
   return std::string(name);
 }

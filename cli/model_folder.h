@@ -9,11 +9,12 @@
 
 namespace mkvm::cli {
 
-// What --model NAME stands for: a path that is there; else the built-in model
-// if that is its name; else the snapshot of ORG/NAME in the HuggingFace cache.
-// Any other name comes back as it is, "synthetic:SEED" among them: who opens it
-// says what is wrong with it. NotFound when the cache lacks ORG/NAME, or this
-// installation its built-in model.
+// What --model NAME stands for: the built-in model if that is its name (a
+// folder of that name is ./NAME); else a path that is there; else the snapshot
+// of ORG/NAME in the HuggingFace cache. Any other name comes back as it is,
+// "synthetic:SEED" among them: who opens it says what is wrong with it.
+// NotFound when the cache lacks ORG/NAME, or this installation its built-in
+// model.
 absl::StatusOr<std::string> ResolveModel(absl::string_view name);
 
 // The folder of a model with text: `flag`, else $MKVM_MODEL, else Qwen3-0.6B in

@@ -1,11 +1,12 @@
 #include "cli/text_session.h"
 
 #include <algorithm>
-#include <limits>
+#include <cstdio>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "cli/builtin_model.h"
 #include "cli/compile.h"
 #include "cli/decoder.h"
 #include "cli/device.h"
@@ -69,6 +70,10 @@ absl::StatusOr<TextSession> TextSession::Open(const TextFlags& flags) {
   if (!folder.ok()) return folder.status();
   const absl::StatusOr<model::Config> config = model::LoadConfig(*folder);
   if (!config.ok()) return config.status();
+  // The built-in one has been announced.
+  if (flags.model.empty() && config->name != kBuiltinModel) {
+    absl::FPrintF(stderr, "model: %s\n", *folder);
+  }
   const auto defaults = model::LoadGenerationConfig(*folder);
   if (!defaults.ok()) return defaults.status();
   absl::StatusOr<vm::SamplingOptions> sampling =

@@ -44,10 +44,13 @@ struct TextFlags {
 class TextSession {
  public:
   // Finds the model and reads what is needed before its weights: config.json,
-  // tokenizer and generation_config.json. Errors: theirs, each naming the file.
+  // tokenizer and generation_config.json; says on stderr which it took if the
+  // flags don't. Errors: theirs, each naming the file.
   static absl::StatusOr<TextSession> Open(const TextFlags& flags);
 
   const std::string& folder() const { return folder_; }
+  // For people: "Qwen3-0.6B".
+  const std::string& name() const { return config_.name; }
   const model::Tokenizer& tokenizer() const { return tokenizer_; }
   const vm::SamplingOptions& sampling() const { return sampling_; }
   // Ids that end the text: the model's, or none with --ignore_eos.

@@ -2,8 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "tests/cli/subprocess.h"
@@ -228,6 +230,33 @@ TEST_F(Generate, OfTheHuggingFaceCache) {
     const Outcome done = RunMkvm(other, env);
     EXPECT_EQ(done.exit_code, 0) << other[0] << ": " << done.err;
     EXPECT_THAT(ErrorOf(1, other), HasSubstr("hf download Org/Tiny"));
+  }
+}
+
+TEST_F(Generate, WithoutAModelItSaysWhichItTook) {
+  const Args args = {"generate", "-p", "Hello", "-n", "4", "--device", "cpu"};
+  const Outcome own = RunMkvm(args, {"MKVM_MODEL=" + Model()});
+  EXPECT_EQ(own.out, MustRun({"-p", "Hello", "-n", "4"}).out);
+  EXPECT_THAT(own.err, HasSubstr("model: " + Model() + "\n"));
+  const Outcome builtin = RunMkvm(args);
+  EXPECT_EQ(builtin.exit_code, 0) << builtin.err;
+  EXPECT_THAT(builtin.err, HasSubstr("mkvm-tiny, the built-in model: no "));
+}
+
+// Words, and no noise.
+TEST_F(Generate, TheBuiltinModelCanRead) {
+  for (const char* name : {"tiny", "mkvm-tiny"}) {
+    const Outcome outcome =
+        RunMkvm({"generate", "-m", name, "-p", "Once upon a time", "-n", "60",
+                 "--temp", "0", "--device", "cpu"});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_GT(outcome.out.size(), 80u) << outcome.out;
+    const auto plain = std::count_if(
+        outcome.out.begin(), outcome.out.end(),
+        [](char c) { return absl::ascii_isalpha(c) || c == ' '; });
+    EXPECT_GT(plain, static_cast<int64_t>(outcome.out.size() * 9 / 10))
+        << outcome.out;
+    EXPECT_THAT(outcome.out, HasSubstr(" the "));
   }
 }
 

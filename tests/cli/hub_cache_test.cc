@@ -93,9 +93,7 @@ TEST_F(HubCache, AFolderOfThatNameWins) {
   const fs::path before = fs::current_path();
   fs::current_path(TestFolder());
   fs::create_directories("Org/A");
-  fs::create_directories("tiny");
   EXPECT_EQ(*ResolveModel("Org/A"), "Org/A");
-  EXPECT_EQ(*ResolveModel("tiny"), "tiny");
   fs::current_path(before);
 }
 
@@ -109,6 +107,12 @@ TEST_F(HubCache, NamesOfTheBuiltinModel) {
   EXPECT_TRUE(IsBuiltinName("tiny"));
   EXPECT_TRUE(IsBuiltinName("mkvm-tiny"));
   EXPECT_FALSE(IsBuiltinName("mkvm"));
+  const fs::path before = fs::current_path();
+  fs::current_path(TestFolder());
+  fs::create_directories("tiny");
+  EXPECT_EQ(*ResolveModel("./tiny"), "./tiny");
+  EXPECT_NE(*ResolveModel("tiny"), "tiny");
+  fs::current_path(before);
 }
 
 }  // namespace

@@ -59,6 +59,15 @@ TEST(Tokenize, ArgumentFileAndStdin) {
       "259\n");
 }
 
+TEST(Tokenize, WithoutAModelTheBuiltinOneCounts) {
+  const Outcome ids = RunMkvm({"tokenize", "Hello world"});
+  EXPECT_EQ(ids.exit_code, 0) << ids.err;
+  EXPECT_THAT(ids.err, HasSubstr("mkvm-tiny, the built-in model: no "));
+  EXPECT_EQ(MustPrint({"tokenize", "--model", "tiny", "Hello world"}), ids.out);
+  EXPECT_EQ(MustPrint({"detokenize", "--model", "tiny", ids.out}),
+            "Hello world");
+}
+
 TEST(Tokenize, SpecialTokensAndJson) {
   const std::string model = TinyModel();
   EXPECT_EQ(MustPrint({"tokenize", "--model", model, "a<|end|>"}), "97 266\n");
@@ -94,7 +103,6 @@ TEST(Tokenize, Mistakes) {
               HasSubstr("give either TEXT"));
   EXPECT_THAT(ErrorOf(2, {"tokenize", "--model", model, "x", "-f", file}),
               HasSubstr("give either TEXT"));
-  EXPECT_THAT(ErrorOf(2, {"tokenize", "x"}), HasSubstr("--model DIR"));
   EXPECT_THAT(ErrorOf(1, {"tokenize", "--model", "synthetic:1", "x"}),
               HasSubstr("without a tokenizer"));
   EXPECT_THAT(ErrorOf(1, {"tokenize", "--model", "/no/such", "x"}),
