@@ -97,8 +97,8 @@ int64_t Generator::ChunkPasses() const {
 absl::Status Generator::Prepare(const GenerateRequest& request,
                                 int64_t end_position) {
   const absl::Span<const int32_t> prompt = request.prompt;
-  if (absl::Status s = decoder_->SetTokens(prompt, prompt.size(), end_position,
-                                           request.eos);
+  if (absl::Status s =
+          decoder_->SetTokens(prompt, prompt.size(), end_position, request.eos);
       !s.ok()) {
     return s;
   }
