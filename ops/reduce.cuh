@@ -105,18 +105,38 @@ __device__ inline Best BlockBest(DeviceContext& context, Best best) {
   return best;
 }
 
-// The same, in every thread.
-__device__ inline Best BlockBestForAll(DeviceContext& context, Best best) {
-  best = BlockBest(context, best);
-  Best* shared = reinterpret_cast<Best*>(context.shared->scratch);
-  // Thread 0 alone has read the warps' bests, which this overwrites.
-  if (context.thread() == 0) *shared = best;
-  // Thread 0's best is written before the others read it.
+// The same, and the highest of the values, in every thread; with one barrier.
+// Uses the end of scratch in turn, like `squares`.
+struct Top {
+  Best best;
+  float max;
+};
+inline constexpr uint32_t kTopOffset = kScratchFloats - 2 * 4 * kComputeWarps;
+__device__ inline Top BlockTop(DeviceContext& context, Top top) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) {
+    Best other;
+    other.score = __shfl_xor_sync(0xffffffffu, top.best.score, offset);
+    other.row = __shfl_xor_sync(0xffffffffu, top.best.row, offset);
+    top.best = BetterOf(top.best, other);
+    top.max = fmaxf(top.max, __shfl_xor_sync(0xffffffffu, top.max, offset));
+  }
+  float4* tops =
+      reinterpret_cast<float4*>(context.shared->scratch + kTopOffset +
+                                context.NextPartials() * (4 * kComputeWarps));
+  if (context.lane() == 0) {
+    tops[context.warp()] =
+        make_float4(top.best.score, __uint_as_float(top.best.row), top.max, 0);
+  }
+  // The warps' tops are written before any is read.
   context.Barrier();
-  best = *shared;
-  // All have read it before scratch is used again.
-  context.Barrier();
-  return best;
+#pragma unroll 1
+  for (uint32_t w = 0; w < kComputeWarps; ++w) {
+    const float4 other = tops[w];
+    top.best = BetterOf(top.best, {other.x, __float_as_uint(other.y)});
+    top.max = fmaxf(top.max, other.z);
+  }
+  return top;
 }
 
 }  // namespace mkvm::ops

@@ -47,22 +47,18 @@ struct SliceList {
   uint32_t* slices;
   uint32_t count;
 };
-__device__ inline SliceList ListSlices(const SampleTask& task, float cut,
-                                       DeviceContext& context) {
+__device__ inline SliceList ListSlices(float cut, DeviceContext& context) {
   float* scratch = context.shared->scratch;
+  const float* maxima = scratch + kMaximaOffset;
   uint32_t* count = reinterpret_cast<uint32_t*>(scratch);
   SliceList list = {reinterpret_cast<uint32_t*>(scratch + kSliceListOffset), 0};
   if (context.thread() == 0) *count = 0;
   // The count is 0 before anybody adds to it; the list before has been read.
   context.Barrier();
-  const uint32_t slices = context.slot->dims[SampleIndex::sums].x;
-  const uint32_t* sums = static_cast<const uint32_t*>(task.at->sums);
-  for (uint32_t i = context.thread(); i < slices; i += kComputeThreads) {
-    const float max = isa::FloatOfBits(
-        ptx::LoadRelaxedGpu(sums + i * kSliceSums + kSliceMax));
-    if (max < cut || max == -INFINITY) continue;
-    const uint32_t at = atomicAdd(count, 1);
-    if (at < kMaxSliceList) list.slices[at] = i;
+  const uint32_t i = context.thread();
+  if (i < context.slot->dims[SampleIndex::sums].x && maxima[i] >= cut &&
+      maxima[i] != -INFINITY) {
+    list.slices[atomicAdd(count, 1)] = i;
   }
   // All have added before the sum and the list are read.
   context.Barrier();
@@ -74,26 +70,19 @@ __device__ inline SliceList ListSlices(const SampleTask& task, float cut,
 
 // The `wanted`-th highest of the slices' maxima: so many tokens at least are
 // not below. -inf if there are fewer slices.
-__device__ inline float CutByMaxima(const SampleTask& task, uint32_t wanted,
-                                    DeviceContext& context) {
+__device__ inline float CutByMaxima(uint32_t wanted, DeviceContext& context) {
   const uint32_t slices = context.slot->dims[SampleIndex::sums].x;
-  if (wanted > slices || slices > kMaxSliceList) return -INFINITY;
-  const uint32_t* sums = static_cast<const uint32_t*>(task.at->sums);
-  float* maxima = context.shared->scratch + kSliceListOffset;
-  for (uint32_t i = context.thread(); i < slices; i += kComputeThreads) {
-    maxima[i] = isa::FloatOfBits(
-        ptx::LoadRelaxedGpu(sums + i * kSliceSums + kSliceMax));
-  }
-  // They are there before they are compared.
-  context.Barrier();
+  if (wanted > slices) return -INFINITY;
+  const float* maxima = context.shared->scratch + kMaximaOffset;
+  const uint32_t i = context.thread();
   // The lowest of those that less than `wanted` others exceed.
   float lowest = INFINITY;
-  for (uint32_t i = context.thread(); i < slices; i += kComputeThreads) {
+  if (i < slices) {
     const float mine = maxima[i];
     uint32_t higher = 0;
 #pragma unroll 8
     for (uint32_t j = 0; j < slices; ++j) higher += maxima[j] > mine ? 1 : 0;
-    if (higher < wanted) lowest = fminf(lowest, mine);
+    if (higher < wanted) lowest = mine;
   }
   return -BlockMax(context, -lowest);
 }
@@ -103,9 +92,7 @@ __device__ inline float CutByMaxima(const SampleTask& task, uint32_t wanted,
 __device__ inline float CutByMass(const SampleTask& task,
                                   DeviceContext& context) {
   constexpr uint32_t kDepths = 7;
-  const SliceList list =
-      ListSlices(task, task.max - (1 << (kDepths - 1)), context);
-  if (list.count > kMaxSliceList) return task.max;
+  const SliceList list = ListSlices(task.max - (1 << (kDepths - 1)), context);
   float sums[2 * kDepths] = {};
   VisitCandidates(
       task, list.slices, list.count, context, [&](float value, uint32_t) {
@@ -135,18 +122,18 @@ __device__ inline SortedValues SortCandidates(const SampleTask& task,
                                               uint32_t top,
                                               DeviceContext& context) {
   const SamplingValues& s = task.s;
+  if (context.slot->dims[SampleIndex::sums].x > kMaxSliceList) {
+    return BeginSort(context);
+  }
   float cut = task.max;
   if (s.Filters()) {
-    cut = s.top_k > 0
-              ? CutByMaxima(task, static_cast<uint32_t>(s.top_k), context)
+    cut = s.top_k > 0   ? CutByMaxima(static_cast<uint32_t>(s.top_k), context)
           : s.top_p < 1 ? CutByMass(task, context)
                         : MinPThreshold(s, task.max);
   }
-  if (top > 0) cut = fminf(cut, CutByMaxima(task, top, context));
-  // As deep as it gets when there are few slices.
-  const SliceList list = ListSlices(task, cut, context);
+  if (top > 0) cut = fminf(cut, CutByMaxima(top, context));
+  const SliceList list = ListSlices(cut, context);
   SortedValues sorted = BeginSort(context);
-  if (list.count > kMaxSliceList) return sorted;
   VisitCandidates(task, list.slices, list.count, context,
                   [&](float value, uint32_t token) {
                     if (value >= cut) AddToSort(context, sorted, value, token);
@@ -238,68 +225,66 @@ __device__ inline void Record(const SampleTask& task,
   }
 }
 
-// What the slices' sums say together.
-__device__ inline SampleTask GatherSums(const isa::SampleOperands& op,
-                                        const SampleAddresses& at,
-                                        DeviceContext& context) {
-  SampleTask task;
-  task.op = &op;
-  task.at = &at;
-  task.s = LoadSampling(static_cast<const float*>(at.numbers),
-                        static_cast<const int32_t*>(at.ints));
-  task.penalizes = task.s.Penalizes();
-  const uint32_t slices = context.slot->dims[SampleIndex::sums].x;
-  const uint32_t* words = static_cast<const uint32_t*>(at.sums);
-  float max = -INFINITY;
+// What the slices say together, and the best of their bests; their maxima go to
+// shared memory. All loads at once.
+__device__ inline Best GatherSlices(SampleTask& task, DeviceContext& context) {
+  const uint2 dims = context.slot->dims[SampleIndex::candidates];
+  const uint32_t* sums = static_cast<const uint32_t*>(task.at->sums);
+  const uint64_t* candidates =
+      static_cast<const uint64_t*>(task.at->candidates);
+  const bool polled = context.IsPolled(SampleIndex::candidates);
+  float* maxima = context.shared->scratch + kMaximaOffset;
+  Top top = {{-INFINITY, isa::kMaxRankedIndex}, -INFINITY};
   float hidden = -INFINITY;
-  for (uint32_t i = context.thread(); i < slices; i += kComputeThreads) {
-    const uint4 sums = ptx::LoadRelaxedGpu4(words + i * kSliceSums);
-    max = fmaxf(max, isa::FloatOfBits(sums.x));
-    hidden = fmaxf(hidden, isa::FloatOfBits(sums.w));
+  uint4 mine = make_uint4(isa::BitsOfFloat(-INFINITY), 0, 0, 0);
+#pragma unroll 1
+  for (uint32_t i = context.thread(); i < dims.x; i += kComputeThreads) {
+    const uint4 loaded = ptx::LoadRelaxedGpu4(sums + i * kSliceSums);
+    const uint64_t word =
+        context.LoadRanked(candidates + uint64_t{i} * dims.y + dims.y - 1,
+                           polled, task.op->candidates);
+    if (i < kMaxSliceList) maxima[i] = isa::FloatOfBits(loaded.x);
+    if (i < kComputeThreads) mine = loaded;
+    top.max = fmaxf(top.max, isa::FloatOfBits(loaded.x));
+    hidden = fmaxf(hidden, isa::FloatOfBits(loaded.w));
+    top.best = BetterOf(top.best,
+                        {isa::ScoreOfRanked(word), isa::IndexOfRanked(word)});
   }
-  task.max = BlockMax(context, max);
-  task.hidden = BlockMax(context, hidden);
+  task.s = LoadSampling(static_cast<const float*>(task.at->numbers),
+                        static_cast<const int32_t*>(task.at->ints));
+  task.penalizes = task.s.Penalizes();
+  top = BlockTop(context, top);
+  task.max = top.max;
   float masses[2] = {};
-  for (uint32_t i = context.thread(); i < slices; i += kComputeThreads) {
-    const uint4 sums = ptx::LoadRelaxedGpu4(words + i * kSliceSums);
-    const float below = isa::FloatOfBits(sums.x);
-    masses[0] += isa::FloatOfBits(sums.y) * RelativeMass(below, task.max);
+#pragma unroll 1
+  for (uint32_t i = context.thread(); i < dims.x; i += kComputeThreads) {
+    if (i >= kComputeThreads) {
+      mine = ptx::LoadRelaxedGpu4(sums + i * kSliceSums);
+    }
+    const float below = isa::FloatOfBits(mine.x);
+    masses[0] += isa::FloatOfBits(mine.y) * RelativeMass(below, task.max);
     masses[1] +=
-        isa::FloatOfBits(sums.z) * TemperedMass(task.s, below, task.max);
+        isa::FloatOfBits(mine.z) * TemperedMass(task.s, below, task.max);
   }
   BlockSums(context, SampleSums(context), masses);
   task.mass = masses[0];
   task.tempered = masses[1];
-  return task;
-}
-
-// The best of the slices' bests, in every thread.
-__device__ inline Best BestOfSlices(const isa::SampleOperands& op,
-                                    const SampleAddresses& at,
-                                    DeviceContext& context) {
-  const uint2 dims = context.slot->dims[SampleIndex::candidates];
-  const uint64_t* words = static_cast<const uint64_t*>(at.candidates);
-  Best best = {-INFINITY, isa::kMaxRankedIndex};
-  for (uint32_t i = context.thread(); i < dims.x; i += kComputeThreads) {
-    const uint64_t word = context.LoadRanked(
-        words + uint64_t{i} * dims.y + dims.y - 1,
-        context.IsPolled(SampleIndex::candidates), op.candidates);
-    best = BetterOf(best, {isa::ScoreOfRanked(word), isa::IndexOfRanked(word)});
-  }
-  return BlockBestForAll(context, best);
+  task.hidden = BlockMax(context, hidden);
+  return top.best;
 }
 
 __device__ inline void DeviceSample(const isa::SampleOperands& op,
                                     const SampleAddresses& at,
                                     DeviceContext& context) {
-  const Best best = BestOfSlices(op, at, context);
+  SampleTask task;
+  task.op = &op;
+  task.at = &at;
+  const Best best = GatherSlices(task, context);
+  const SamplingValues& s = task.s;
   const bool generated =
       context.position() + 1 >= static_cast<const int32_t*>(at.run)[0];
-  const SamplingValues s = LoadSampling(static_cast<const float*>(at.numbers),
-                                        static_cast<const int32_t*>(at.ints));
   uint32_t token = best.row;
   if (generated && !isnan(best.score) && (s.Filters() || s.logprobs >= 0)) {
-    const SampleTask task = GatherSums(op, at, context);
     if (isfinite(task.max)) {
       const uint32_t top =
           s.logprobs > 0 ? static_cast<uint32_t>(s.logprobs) : 0;

@@ -151,7 +151,7 @@ __device__ inline Best NextOfAll(const SampleTask& task, const Best& last,
       best = BetterOf(best, {value, token});
     }
   });
-  return BlockBestForAll(context, best);
+  return BlockTop(context, {best, best.score}).best;
 }
 
 }  // namespace mkvm::ops

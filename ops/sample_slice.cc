@@ -45,7 +45,8 @@ absl::Status RunSampleSlice(const isa::SampleSliceOperands& op,
   uint64_t* candidates =
       context.ranked(op.candidates) + uint64_t{op.slice} * (op.kept + 1);
   for (uint32_t i = 0; i < op.kept; ++i) {
-    candidates[i] = i < kept
+    const bool is_one = i < kept && values[i].first != -INFINITY;
+    candidates[i] = is_one
                         ? isa::PackRanked(values[i].first, values[i].second, 0)
                         : isa::PackRanked(-INFINITY, isa::kMaxRankedIndex, 0);
   }

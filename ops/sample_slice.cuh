@@ -1,5 +1,9 @@
 // sample_slice: what the choice of a token needs to know of a slice of the
 // logits.
+//
+// A body that runs once per token has its instructions come from afar, and
+// every trip to memory and every barrier counts: loops are kept rolled, loads
+// together, reductions joined.
 #ifndef MKVM_OPS_SAMPLE_SLICE_CUH_
 #define MKVM_OPS_SAMPLE_SLICE_CUH_
 
@@ -10,111 +14,47 @@
 namespace mkvm::ops {
 
 inline constexpr uint32_t kSliceValues = kMaxSliceRows / kComputeThreads;
+// Scratch: the slice's values, where a loop needs them; then sums.
+inline constexpr uint32_t kSliceSumsOffset = kMaxSliceRows;
+static_assert(kSliceSumsOffset + 2 * kMaxSums * kComputeWarps <= kTopOffset);
 
-// A thread's values of the slice: tokens begin + thread, + 256, ...
+// A thread's values of the slice: tokens of neighbouring ids, which often are
+// likely together, go to different warps.
 struct SliceValues {
   float values[kSliceValues];
 
   // Of values[j]; for those past the end a token that ranks behind all.
   __device__ static uint32_t Token(const isa::SampleSliceOperands& op,
                                    const DeviceContext& context, uint32_t j) {
-    const uint32_t i = context.thread() + j * kComputeThreads;
+    const uint32_t i = Index(context, j);
     return i < op.count ? op.begin + i : isa::kMaxRankedIndex;
   }
-
-  // How many of the slice satisfy `condition(value)`, in every thread.
-  template <typename Condition>
-  __device__ uint32_t Count(DeviceContext& context,
-                            Condition&& condition) const {
-    uint32_t count = 0;
-#pragma unroll
-    for (uint32_t j = 0; j < kSliceValues; ++j) count += condition(values[j]);
-    // Exact: no more than 2^11.
-    return static_cast<uint32_t>(BlockSum(context, static_cast<float>(count)));
+  __device__ static uint32_t Index(const DeviceContext& context, uint32_t j) {
+    return context.lane() * kComputeWarps + context.warp() +
+           j * kComputeThreads;
   }
 };
-
-// The candidates are the values not below this; there are no more of them than
-// `kept`, and where equal values allow it not less than three quarters of that.
-// Bisected: by value, so that the distance between the logits decides how many
-// steps it takes, about 6.
-__device__ inline float CandidateThreshold(const SliceValues& slice, float max,
-                                           uint32_t kept,
-                                           DeviceContext& context) {
-  const uint32_t finite =
-      slice.Count(context, [](float v) { return v != -INFINITY; });
-  if (finite <= kept) return -INFINITY;
-  float lowest = INFINITY;
-#pragma unroll
-  for (uint32_t j = 0; j < kSliceValues; ++j) {
-    if (slice.values[j] != -INFINITY) lowest = fminf(lowest, slice.values[j]);
-  }
-  float too_low = -BlockMax(context, -lowest);
-  float threshold = nextafterf(max, INFINITY);  // no value is above
-  for (int step = 0; step < 64; ++step) {
-    const float middle = too_low + (threshold - too_low) * 0.5f;
-    if (middle <= too_low || middle >= threshold) break;
-    const uint32_t count =
-        slice.Count(context, [middle](float v) { return v >= middle; });
-    if (count > kept) {
-      too_low = middle;
-    } else {
-      threshold = middle;
-      if (count >= kept / 4 * 3) break;
-    }
-  }
-  return threshold;
-}
-
-// Stores the candidates and pads them. Returns the highest value that is none.
-__device__ inline float StoreCandidates(const SliceValues& slice,
-                                        const isa::SampleSliceOperands& op,
-                                        const SampleSliceAddresses& at,
-                                        float max, DeviceContext& context) {
-  const uint64_t first = uint64_t{op.slice} * (op.kept + 1);
-  const float threshold = CandidateThreshold(slice, max, op.kept, context);
-  uint32_t* stored = reinterpret_cast<uint32_t*>(context.shared->scratch);
-  if (context.thread() == 0) *stored = 0;
-  // The count is 0 before anybody adds to it.
-  context.Barrier();
-  float hidden = -INFINITY;
-#pragma unroll
-  for (uint32_t j = 0; j < kSliceValues; ++j) {
-    const float value = slice.values[j];
-    if (value == -INFINITY) continue;
-    if (value < threshold) {
-      hidden = fmaxf(hidden, value);
-      continue;
-    }
-    context.StoreRanked(at.candidates, first + atomicAdd(stored, 1), value,
-                        op.begin + context.thread() + j * kComputeThreads);
-  }
-  // All have added before the sum is read.
-  hidden = BlockMax(context, hidden);
-  for (uint32_t i = *stored + context.thread(); i < op.kept;
-       i += kComputeThreads) {
-    context.StoreRanked(at.candidates, first + i, -INFINITY,
-                        isa::kMaxRankedIndex);
-  }
-  return hidden;
-}
 
 // All loads at once: one round trip to memory, not one for each.
 __device__ inline SliceValues LoadSlice(const SamplingValues& s,
                                         const isa::SampleSliceOperands& op,
                                         const SampleSliceAddresses& at,
                                         const DeviceContext& context) {
-  const bool penalizes = s.Penalizes();
   const uint32_t* logits = static_cast<const uint32_t*>(at.logits) + op.begin;
   const uint32_t* counts = static_cast<const uint32_t*>(at.counts) + op.begin;
   uint32_t words[kSliceValues];
-  uint32_t seen[kSliceValues];
+  uint32_t seen[kSliceValues] = {};
 #pragma unroll
   for (uint32_t j = 0; j < kSliceValues; ++j) {
-    const uint32_t i =
-        min(context.thread() + j * kComputeThreads, op.count - 1);
-    words[j] = ptx::LoadRelaxedGpu(logits + i);
-    seen[j] = penalizes ? ptx::LoadRelaxedGpu(counts + i) : 0;
+    words[j] = ptx::LoadRelaxedGpu(
+        logits + min(SliceValues::Index(context, j), op.count - 1));
+  }
+  if (s.Penalizes()) {
+#pragma unroll
+    for (uint32_t j = 0; j < kSliceValues; ++j) {
+      seen[j] = ptx::LoadRelaxedGpu(
+          counts + min(SliceValues::Index(context, j), op.count - 1));
+    }
   }
   SliceValues slice;
 #pragma unroll
@@ -129,26 +69,61 @@ __device__ inline SliceValues LoadSlice(const SamplingValues& s,
 }
 
 // The best draw of this thread. By way of shared memory, so that the random
-// numbers are one loop and not as many copies of it as there are values: the
-// instructions of a body that runs once per token come from afar.
+// numbers are one loop and not as many copies of it as there are values.
 __device__ inline Best DrawFromSlice(const SamplingValues& s,
                                      const SliceValues& slice,
                                      const isa::SampleSliceOperands& op,
                                      const DeviceContext& context) {
-  float* values = context.shared->scratch + 2 * kComputeWarps;
-  static_assert(2 * kComputeWarps + kMaxSliceRows <= kScratchFloats);
+  float* values = context.shared->scratch;
 #pragma unroll
   for (uint32_t j = 0; j < kSliceValues; ++j) {
-    values[context.thread() + j * kComputeThreads] = slice.values[j];
+    values[SliceValues::Index(context, j)] = slice.values[j];
   }
   Best best = {-INFINITY, isa::kMaxRankedIndex};
 #pragma unroll 1
-  for (uint32_t i = context.thread(); i < op.count; i += kComputeThreads) {
-    const uint32_t token = op.begin + i;
-    best = BetterOf(
-        best, {DrawScore(s, values[i], context.position(), token), token});
+  for (uint32_t j = 0; j < kSliceValues; ++j) {
+    const uint32_t token = SliceValues::Token(op, context, j);
+    if (token == isa::kMaxRankedIndex) break;
+    best = BetterOf(best, {DrawScore(s, values[SliceValues::Index(context, j)],
+                                     context.position(), token),
+                           token});
   }
   return best;
+}
+
+// Stores the highest values of each warp, its share of `kept`, one after the
+// other. Returns the highest value of the warp that is left.
+__device__ inline float StoreCandidates(SliceValues slice,
+                                        const isa::SampleSliceOperands& op,
+                                        const SampleSliceAddresses& at,
+                                        const DeviceContext& context) {
+  const uint64_t first = uint64_t{op.slice} * (op.kept + 1);
+#pragma unroll 1
+  for (uint32_t slot = context.warp();; slot += kComputeWarps) {
+    float mine = slice.values[0];
+    uint32_t where = 0;
+#pragma unroll
+    for (uint32_t j = 1; j < kSliceValues; ++j) {
+      if (slice.values[j] > mine) {
+        mine = slice.values[j];
+        where = j;
+      }
+    }
+    const uint32_t order = __reduce_max_sync(0xffffffffu, OrderOf(mine));
+    const float highest = FloatOfOrder(order);
+    if (slot >= op.kept) return highest;
+    const uint32_t lanes = __ballot_sync(0xffffffffu, OrderOf(mine) == order);
+    if (context.lane() != static_cast<uint32_t>(__ffs(lanes)) - 1) continue;
+    // Nothing left to store: what is there says so.
+    const bool none = mine == -INFINITY;
+    context.StoreRanked(
+        at.candidates, first + slot, mine,
+        none ? isa::kMaxRankedIndex : SliceValues::Token(op, context, where));
+#pragma unroll
+    for (uint32_t j = 0; j < kSliceValues; ++j) {
+      if (j == where) slice.values[j] = -INFINITY;
+    }
+  }
 }
 
 __device__ inline void DeviceSampleSlice(const isa::SampleSliceOperands& op,
@@ -157,30 +132,27 @@ __device__ inline void DeviceSampleSlice(const isa::SampleSliceOperands& op,
   const SamplingValues s = LoadSampling(static_cast<const float*>(at.numbers),
                                         static_cast<const int32_t*>(at.ints));
   SliceValues slice = LoadSlice(s, op, at, context);
-  Best best = {-INFINITY, isa::kMaxRankedIndex};
-  float max = -INFINITY;
+  Top top = {{-INFINITY, isa::kMaxRankedIndex}, -INFINITY};
 #pragma unroll
   for (uint32_t j = 0; j < kSliceValues; ++j) {
-    max = fmaxf(max, slice.values[j]);
-    best = BetterOf(best, {slice.values[j], slice.Token(op, context, j)});
+    top.max = fmaxf(top.max, slice.values[j]);
+    top.best = BetterOf(top.best,
+                        {slice.values[j], SliceValues::Token(op, context, j)});
   }
   if (s.temperature > 0 && !s.Filters()) {
-    best = DrawFromSlice(s, slice, op, context);
+    top.best = DrawFromSlice(s, slice, op, context);
   }
-  max = BlockMax(context, max);
-  best = BlockBest(context, best);
-  float mass = 0;
-  float tempered = 0;
+  top = BlockTop(context, top);
+  float sums[2] = {};
 #pragma unroll
   for (uint32_t j = 0; j < kSliceValues; ++j) {
-    mass += RelativeMass(slice.values[j], max);
-    tempered += TemperedMass(s, slice.values[j], max);
+    sums[0] += RelativeMass(slice.values[j], top.max);
+    sums[1] += TemperedMass(s, slice.values[j], top.max);
   }
-  mass = BlockSum(context, mass);
-  tempered = BlockSum(context, tempered);
-  float hidden = max;
+  BlockSums(context, context.shared->scratch + kSliceSumsOffset, sums);
+  float hidden = top.max;
   if (s.Filters() || s.logprobs > 0) {
-    hidden = StoreCandidates(slice, op, at, max, context);
+    hidden = BlockMax(context, StoreCandidates(slice, op, at, context));
   } else {
     // Nobody looks at them; but what is written does not hang on the options.
     for (uint32_t i = context.thread(); i < op.kept; i += kComputeThreads) {
@@ -190,12 +162,12 @@ __device__ inline void DeviceSampleSlice(const isa::SampleSliceOperands& op,
   }
   if (context.thread() != 0) return;
   context.StoreRanked(at.candidates,
-                      uint64_t{op.slice} * (op.kept + 1) + op.kept, best.score,
-                      best.row);
+                      uint64_t{op.slice} * (op.kept + 1) + op.kept,
+                      top.best.score, top.best.row);
   ptx::StoreRelaxedGpu4(
       static_cast<uint32_t*>(at.sums) + uint64_t{op.slice} * kSliceSums,
-      make_uint4(isa::BitsOfFloat(max), isa::BitsOfFloat(mass),
-                 isa::BitsOfFloat(tempered), isa::BitsOfFloat(hidden)));
+      make_uint4(isa::BitsOfFloat(top.max), isa::BitsOfFloat(sums[0]),
+                 isa::BitsOfFloat(sums[1]), isa::BitsOfFloat(hidden)));
 }
 
 }  // namespace mkvm::ops

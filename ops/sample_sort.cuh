@@ -9,16 +9,19 @@
 
 namespace mkvm::ops {
 
-// How the scratch is used: BlockBest has the first floats, then sums, a list
-// of slices, the sorted values, a sum for every thread.
+// How the scratch is used: BlockBest has the first floats, then sums, the
+// slices' maxima and a list of them, the sorted values, a sum for every thread,
+// and BlockTop has the last.
 inline constexpr uint32_t kMaxSorted = 1024;
 inline constexpr uint32_t kSampleSumsOffset = 32;
-inline constexpr uint32_t kSliceListOffset =
+inline constexpr uint32_t kMaximaOffset =
     kSampleSumsOffset + 2 * kMaxSums * kComputeWarps;
-inline constexpr uint32_t kMaxSliceList = 512;
+// More slices than this and all logits are looked at.
+inline constexpr uint32_t kMaxSliceList = 256;
+inline constexpr uint32_t kSliceListOffset = kMaximaOffset + kMaxSliceList;
 inline constexpr uint32_t kSortedOffset = kSliceListOffset + kMaxSliceList;
 inline constexpr uint32_t kThreadSumsOffset = kSortedOffset + 2 * kMaxSorted;
-static_assert(kThreadSumsOffset + 2 * kComputeThreads <= kScratchFloats);
+static_assert(kThreadSumsOffset + 2 * kComputeThreads <= kTopOffset);
 
 __device__ inline float* SampleSums(const DeviceContext& context) {
   return context.shared->scratch + kSampleSumsOffset;
@@ -45,16 +48,6 @@ struct SampleTask {
                      static_cast<int32_t>(count));
   }
 };
-
-// 32-bit integers in the order of the floats that they stand for.
-__device__ inline uint32_t OrderOf(float value) {
-  const uint32_t bits = isa::BitsOfFloat(value);
-  return bits ^ ((bits >> 31) != 0 ? 0xffffffffu : 0x80000000u);
-}
-__device__ inline float FloatOfOrder(uint32_t order) {
-  return isa::FloatOfBits(order ^
-                          ((order >> 31) != 0 ? 0x80000000u : 0xffffffffu));
-}
 
 // Some tokens in shared memory, best first in the order of argmax.
 struct SortedValues {
@@ -91,13 +84,11 @@ __device__ inline void AddToSort(const DeviceContext&,
   }
 }
 
-// One step of the bitonic sort (Batcher 1968), descending: `count` threads,
-// of which this is number `thread`, over `size` words.
+// One step of the bitonic sort (Batcher 1968), descending, over `size` words.
 __device__ inline void SortStep(uint64_t* words, uint32_t size, uint32_t run,
-                                uint32_t stride, uint32_t thread,
-                                uint32_t count) {
+                                uint32_t stride, uint32_t thread) {
 #pragma unroll 1
-  for (uint32_t p = thread; p < size / 2; p += count) {
+  for (uint32_t p = thread; p < size / 2; p += kComputeThreads) {
     const uint32_t i = 2 * p - (p & (stride - 1));
     const uint64_t a = words[i];
     const uint64_t b = words[i + stride];
@@ -122,20 +113,25 @@ __device__ inline bool EndSort(DeviceContext& context, SortedValues& sorted) {
   }
   // The words are there before they are sorted.
   context.Barrier();
-  const bool one_warp = size <= 128;
-  if (!one_warp || context.warp() == 0) {
+  if (size <= kComputeThreads) {
+    // Few: each word's place is the number of higher ones.
+    const uint64_t mine = sorted.words[min(context.thread(), size - 1)];
+    uint32_t place = 0;
+#pragma unroll 4
+    for (uint32_t i = 0; i < sorted.count; ++i) {
+      place += sorted.words[i] > mine ? 1 : 0;
+    }
+    // All have read the words before one is moved.
+    context.Barrier();
+    if (context.thread() < sorted.count) sorted.words[place] = mine;
+  } else {
 #pragma unroll 1
     for (uint32_t run = 2; run <= size; run *= 2) {
 #pragma unroll 1
       for (uint32_t stride = run / 2; stride > 0; stride /= 2) {
-        SortStep(sorted.words, size, run, stride, context.thread(),
-                 one_warp ? 32 : kComputeThreads);
+        SortStep(sorted.words, size, run, stride, context.thread());
         // A step sees the one before.
-        if (one_warp) {
-          __syncwarp();
-        } else {
-          context.Barrier();
-        }
+        context.Barrier();
       }
     }
   }

@@ -306,7 +306,7 @@ class Builder {
   // The LM head with a choice by vm::SamplingOptions: every worker looks at a
   // slice of the logits, one chooses.
   uint32_t MakeSample(const isa::GemvOperands& head) {
-    constexpr uint32_t kCandidates = 64;
+    constexpr uint32_t kCandidates = 96;
     const uint64_t slices = SampleSlices(c_.vocab_size, g_).size() - 1;
     Add("lm_head", "logits", {head});
     graph_.ops.back().every_worker = true;

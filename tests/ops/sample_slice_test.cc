@@ -68,7 +68,7 @@ TEST(SampleSliceTest, RejectsBadOperands) {
   Rejections reject(one.program, one.op);
   using Op = isa::SampleSliceOperands;
   reject.Expect("count is not in [1, 2048]", [](Op& op) { op.count = 0; });
-  reject.Expect("kept is not in [1, 64]", [](Op& op) { op.kept = 0; });
+  reject.Expect("kept is not in [1, 96]", [](Op& op) { op.kept = 0; });
   reject.Expect("candidates does not have kept + 1 columns",
                 [](Op& op) { op.kept = 63; });
   reject.Expect("sums does not have 4 columns", [](OpProgram& p, Op& op) {
@@ -161,7 +161,7 @@ void ExpectSlice(const SamplingProgram& sampling, size_t i,
     if (tokens.count(op.begin + t) == 0) hidden = std::max(hidden, values[t]);
   }
   EXPECT_EQ(sums[kSliceHidden], hidden);
-  for (const auto& [value, token] : candidates) EXPECT_GE(value, hidden);
+  EXPECT_EQ(tokens.empty(), max == -kInfinity);
 }
 
 struct Named {
@@ -263,6 +263,7 @@ TEST(SampleSliceTest, GpuMatchesReference) {
         for (size_t i = 0; i < slices; ++i) {
           ExpectSlice(gpu, i, c.options);
           EXPECT_EQ(gpu.Best(i).second, reference.Best(i).second);
+          if (gpu.Best(i).first == reference.Best(i).first) continue;
           EXPECT_NEAR(gpu.Best(i).first, reference.Best(i).first, 1e-4);
         }
       }

@@ -49,9 +49,9 @@ TEST(SampleTest, RejectsBadOperands) {
                 [](OpProgram& p, Op& op) {
                   p.buffer(op.sums).shape = {2, 4};
                 });
-  reject.Expect("candidates does not have 2 to 65 columns",
+  reject.Expect("candidates does not have 2 to 97 columns",
                 [](OpProgram& p, Op& op) {
-                  p.buffer(op.candidates).shape = {3, 66};
+                  p.buffer(op.candidates).shape = {3, 98};
                 });
   reject.Expect("logprobs does not have columns", [](OpProgram& p, Op& op) {
     p.buffer(op.logprobs).shape = {64};
