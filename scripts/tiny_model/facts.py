@@ -4,7 +4,7 @@ Each function gives (question, answer, short answer). Questions and answers are
 spun (see spin.py), the short answer is the bare fact.
 """
 
-from spin import a, capital, plural
+from spin import a, capital
 
 OPPOSITES = """hot cold,big small,up down,day night,happy sad,fast slow,old new,
 light dark,open closed,full empty,hard soft,high low,wet dry,left right,long
@@ -55,8 +55,8 @@ LEGS = {"dog": 4, "cat": 4, "horse": 4, "cow": 4, "bird": 2, "duck": 2,
 KINDS = {"bird": "sparrow robin eagle owl duck swan parrot penguin crow goose",
          "mammal": "dog cat horse whale bat lion elephant mouse rabbit fox",
          "insect": "bee ant butterfly beetle fly mosquito",
-         "fish": "salmon shark trout tuna cod", "reptile": "snake lizard turtle "
-         "crocodile", "fruit": "apple banana pear cherry orange plum melon",
+         "fish": "salmon shark trout tuna cod", "reptile": "snake lizard "
+         "turtle crocodile", "fruit": "apple banana pear cherry orange plum melon",
          "vegetable": "carrot potato onion cabbage pea bean",
          "tree": "oak pine birch willow maple", "flower": "rose tulip daisy "
          "lily sunflower", "instrument": "violin piano drum flute guitar "
@@ -104,8 +104,8 @@ SINGLE = [  # question, answer, short answer
     ("What are the months of the year|Name the months|List the months of the "
      "year", "The months are " + ", ".join(MONTHS[:-1]) + " and December.",
      ", ".join(MONTHS)),
-    ("What are the [four |]seasons|Name the [four |]seasons", "The four seasons "
-     "are spring, summer, autumn and winter.",
+    ("What are the [four |]seasons|Name the [four |]seasons", "The four "
+     "seasons are spring, summer, autumn and winter.",
      "Spring, summer, autumn and winter"),
     ("Name some colours|What are some colours", "Some colours are red, blue, "
      "green, yellow, orange and purple.", "Red, blue and green"),
@@ -160,8 +160,8 @@ def colour(d):
         x, y, z = d.pick(MIXES)
         if d.chance(0.5):
             x, y = y, x
-        return (f"What [do you get|happens|colour do you get] [when|if] you mix "
-                f"{x} and {y}", f"{capital(x)} and {y} make {z}.", capital(z))
+        return (f"What [do you get|happens|colour do you get] [when|if] you "
+                f"mix {x} and {y}", f"{capital(x)} and {y} make {z}.", capital(z))
     thing, y = d.pick(COLOUR_OF)
     x = (f"the {thing}" if thing in _THE else
          thing if thing in _NO_ARTICLE else a(thing))
@@ -187,8 +187,8 @@ def animal(d):
                 f"{capital(a(x))} [says|goes] {y}.", capital(y))
     if which == "baby":
         x, y = d.pick(BABIES)
-        return (f"[What is a baby {x} called|What do you call a baby {x}|What is "
-                f"the name of a baby {x}]", f"A baby {x} is called {a(y)}.",
+        return (f"[What is a baby {x} called|What do you call a baby {x}|What "
+                f"is the name of a baby {x}]", f"A baby {x} is called {a(y)}.",
                 capital(a(y)))
     if which == "home":
         x, y = d.pick(HOMES)
@@ -233,9 +233,8 @@ def about_animal(d):
         parts.append(f"It says {of_sound[x]}.")
     if x in of_baby:
         parts.append(f"Its baby is called {a(of_baby[x])}.")
-    some = plural(x)
-    return (f"[Tell me about|What do you know about|Tell me something about|Do "
-            f"you know anything about] [{a(x)}|the {x}|{some}|{some}]", " ".join(parts), parts[0])
+    return (f"[Tell me about {a(x)}|Tell me about the {x}|What do you know "
+            f"about {a(x)}|Tell me something about {a(x)}]", " ".join(parts), parts[0])
 
 
 def calendar(d):

@@ -25,8 +25,8 @@ DOCUMENTS_PER_FILE = 4000
 _PAGES = project.pages()
 
 _SYSTEM = ("[You are a helpful assistant.|You are mkvm-tiny, a very small "
-           "model.|You are a friendly assistant.|You are mkvm-tiny.|Be kind and "
-           "brief.|You talk with children.|You are a helpful and friendly "
+           "model.|You are a friendly assistant.|You are mkvm-tiny.|Be kind "
+           "and brief.|You talk with children.|You are a helpful and friendly "
            "assistant.|Be helpful.|You tell stories to children.]")
 
 
@@ -44,7 +44,7 @@ def some_turns(dice):
         return talk.offered_story(dice)
     return dice.pick((talk.story_turns, talk.small_talk, talk.small_talk,
                       talk.fact_turns, talk.fact_turns, talk.fact_turns,
-                      talk.project_turns, talk.strange_turns))(dice)
+                      talk.project_turns))(dice)
 
 
 def plain_chat(dice):
@@ -63,12 +63,7 @@ def memory_chat(dice):
     asked = list(items)
     dice.shuffle(asked)
     between = dice.pick((0, 0, 1, 2, 4))
-    statements = [item[:2] for item in items]
-    if len(items) > 1 and dice.chance(0.3):
-        at_once = memory.both(*items[:2])
-        if at_once:
-            statements[:2] = [at_once]
-    for statement, reply in statements:
+    for statement, reply, _, _ in items:
         turns.append((statement, reply))
         if between and dice.chance(0.4):
             turns += some_turns(dice)

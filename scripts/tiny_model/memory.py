@@ -8,12 +8,12 @@ def _name(d):
     name, _ = words.person(d)
     hi = d.spin("[Hi|Hello|Hey|Good morning]")
     say = d.spin(f"[My name is {name}.|I am {name}.|My name is {name}.|I'm "
-                 f"{name}.|{hi}, my name is {name}.|{hi}, I am {name}.|{hi}! I'm "
-                 f"{name}.|You can call me {name}.|Call me {name}.|my name is "
-                 f"{name}]")
-    return (say, f"[Nice to meet you, {name}!|Hello, {name}! It is nice to meet "
-            f"you.|Hello {name}! How can I help you?|It is nice to meet you, "
-            f"{name}! What can I do for you?]",
+                 f"{name}.|{hi}, my name is {name}.|{hi}, I am {name}.|{hi}! "
+                 f"I'm {name}.|You can call me {name}.|Call me {name}.|my name "
+                 f"is {name}]")
+    return (say, f"[Nice to meet you, {name}!|Hello, {name}! It is nice to "
+            f"meet you.|Hello {name}! How can I help you?|It is nice to meet "
+            f"you, {name}! What can I do for you?]",
             "[What is my name|What's my name|Do you remember my name|Who am I|"
             "Do you know my name|what is my name|Can you tell me my name]?",
             f"Your name is {name}.")
@@ -26,20 +26,20 @@ def _pet(d):
             else words.made_up(d).capitalize())
     return (f"[I have {a(kind)} [named|called] {name}.|My {kind} is called "
             f"{name}.|My {kind}'s name is {name}.]",
-            f"[What a nice name for {a(kind)}!|{name} is a nice name!|I am sure "
-            f"that {name} is a lovely {kind}.]",
-            f"[What is my {kind}'s name|What is the name of my {kind}|What is my "
-            f"{kind} called|Do you remember the name of my {kind}]?",
+            f"[What a nice name for {a(kind)}!|{name} is a nice name!|I am "
+            f"sure that {name} is a lovely {kind}.]",
+            f"[What is my {kind}'s name|What is the name of my {kind}|What is "
+            f"my {kind} called|Do you remember the name of my {kind}]?",
             f"[Your {kind}'s name is {name}.|Your {kind} is called {name}.]")
 
 
 def _colour(d):
     x = d.pick(words.COLOURS)
-    return (f"[My favourite colour is {x}.|My favorite color is {x}.|I like the "
-            f"colour {x} best.]", f"[{capital(x)} is a beautiful colour!|I like "
-            f"{x}, too!]",
-            "[What is my favourite colour|What's my favorite color|Which colour "
-            "do I like|Do you remember my favourite colour]?",
+    return (f"[My favourite colour is {x}.|My favorite color is {x}.|I like "
+            f"the colour {x} best.]", f"[{capital(x)} is a beautiful colour!|I "
+            f"like {x}, too!]",
+            "[What is my favourite colour|What's my favorite color|Which "
+            "colour do I like|Do you remember my favourite colour]?",
             f"Your favourite colour is {x}.")
 
 
@@ -56,8 +56,8 @@ def _age(d):
     x = d.randrange(3, 99)
     return (f"[I am {x} years old.|I'm {x} years old.|I am {x}.|My age is {x}.]",
             f"[{x} is a good age!|Then you are older than I am!]",
-            "[How old am I|What is my age|Do you remember my age|Do you know how "
-            "old I am]?", f"You are {x} years old.")
+            "[How old am I|What is my age|Do you remember my age|Do you know "
+            "how old I am]?", f"You are {x} years old.")
 
 
 def _city(d):
@@ -87,12 +87,12 @@ def _job(d):
 
 def _number(d):
     x = d.randrange(1, 1000)
-    return (f"[Remember the number {x}.|My lucky number is {x}.|Please remember "
-            f"this number: {x}.|The secret number is {x}.]",
+    return (f"[Remember the number {x}.|My lucky number is {x}.|Please "
+            f"remember this number: {x}.|The secret number is {x}.]",
             f"[I will remember it: {x}.|All right, {x}.]",
-            "[What was the number|What is my number|Which number did I tell you|"
-            "What is the secret number|What is my lucky number|What number did I "
-            "say]?", f"The number is {x}.")
+            "[What was the number|What is my number|Which number did I tell "
+            "you|What is the secret number|What is my lucky number|What number "
+            "did I say]?", f"The number is {x}.")
 
 
 def _word(d):
@@ -117,8 +117,8 @@ def _relative(d):
             f"I will hear more about {name}.]",
             f"[What is my {who}'s name|What is the name of my {who}|Who is my "
             f"{who}|What is my {who} called]?",
-            f"[Your {who} is called {name}.|Your {who}'s name is {name}. I like "
-            f"{his} name.|Your {who}'s name is {name}.]")
+            f"[Your {who} is called {name}.|Your {who}'s name is {name}. I "
+            f"like {his} name.|Your {who}'s name is {name}.]")
 
 
 ITEMS = [_name, _name, _name, _pet, _colour, _food, _age, _city, _hobby, _job,
@@ -136,17 +136,6 @@ def items(dice, count):
         chosen[_CLASH.get(item, item)] = item
     return [tuple(dice.spin(part) for part in item(dice))
             for item in chosen.values()]
-
-
-def both(first, second):
-    """Two things said at once: (statement, reply)."""
-    begin, _, _ = first[0].rstrip(".").partition(". ")
-    then = second[0]
-    if then.startswith(("My ", "Please ", "Remember ", "The ")):
-        then = then[:1].lower() + then[1:]
-    if not then.startswith(("I", "my ")):
-        return None
-    return f"{begin} and {then}", f"{first[1]} {second[1]}"
 
 
 def unknown(dice):

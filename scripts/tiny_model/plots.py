@@ -64,8 +64,8 @@ _LOST = [
      "\"[Don't worry|Do not be sad],\" said {F} the {fk}. \"[I will help you "
      "look for it|Let us look for it together|Two can see more than one].\""],
     ["They looked [behind the trees|along the path|near the bridge|in the tall "
-     "grass] and [under the stones|by the old well|between the roots|behind the "
-     "fence]. [At last|In the end|Just before dark] {F} saw something "
+     "grass] and [under the stones|by the old well|between the roots|behind "
+     "the fence]. [At last|In the end|Just before dark] {F} saw something "
      "[shining|{colour}|lying] in the [grass|leaves|mud|sand]. It was the {o}!",
      "\"Thank you!\" said {N}. [{He} was so happy that {he} danced.|{He} gave "
      "{F} a big hug.|{He} laughed for joy.]"],
@@ -87,8 +87,8 @@ _FOUND = [
      "[and {fhe} looked sad|crying quietly].",
      "\"I have lost my {o},\" said {F}. \"[I have looked for it everywhere|It "
      "was a gift from my mother|I cannot sleep without it].\""],
-    ["\"[Is this it|Is it this one|Could it be this one]?\" asked {N}, and held "
-     "up the {o}.",
+    ["\"[Is this it|Is it this one|Could it be this one]?\" asked {N}, and "
+     "held up the {o}.",
      "[{F} jumped up and laughed.|{F} could hardly believe it.|The {fk}'s eyes "
      "became bright.] \"Thank you! [You are very kind|You are a true friend|"
      "How can I thank you]!\"",
@@ -100,9 +100,9 @@ _FEAR = [
     ["One [night|evening|day] {he} heard a small voice. \"Help! [Please help "
      "me|Is anybody there]!\" It was {F}, {afk}, who [had lost the way|was "
      "stuck in a hole|had hurt a foot|could not get home].",
-     "{N} [wanted to run away|was very much afraid|felt {his} heart beat fast]. "
-     "But {he} thought, \"[{F} needs me|I must help|If I do not go, nobody "
-     "will].\""],
+     "{N} [wanted to run away|was very much afraid|felt {his} heart beat "
+     "fast]. But {he} thought, \"[{F} needs me|I must help|If I do not go, "
+     "nobody will].\""],
     ["So {he} took {ao} and went out. [Step by step|Slowly|With shaking legs], "
      "{he} came nearer. \"[I am here|Hold on|Don't be afraid],\" {he} called.",
      "With the help of the {o} [{he} brought {F} home|they found the way back|"
@@ -116,8 +116,8 @@ _FEAR = [
 ]
 _SHARE = [
     _OPEN + _HABIT + [
-        "[In autumn|That year|One summer] {N} had a lot of {food}, [all of it in "
-        "a big box|more than {he} could eat]."],
+        "[In autumn|That year|One summer] {N} had a lot of {food}, [all of it "
+        "in a big box|more than {he} could eat]."],
     ["One cold day there was a knock at the door. It was {F}, {afk}. \"I am so "
      "hungry,\" said {F}. \"[Do you have something to eat|Could you give me "
      "some {food}]?\"",
@@ -126,10 +126,10 @@ _SHARE = [
      "share|Eat as much as you like].\""],
     ["They ate {food} by the fire, and {F} told {him} stories about [the sea|"
      "faraway lands|the stars|the old days].",
-     "[Before {fhe} left|In the morning], {F} gave {N} {ao}. \"It is all that I "
-     "have,\" said the {fk}, \"but it is for you.\""],
-    ["[Some weeks later|In the winter|One day] {N} was [lost in the snow|ill in "
-     "bed|in trouble], and it was {F} who came to help. \"You shared with me,\" "
+     "[Before {fhe} left|In the morning], {F} gave {N} {ao}. \"It is all that "
+     "I have,\" said the {fk}, \"but it is for you.\""],
+    ["[Some weeks later|In the winter|One day] {N} was [lost in the snow|ill "
+     "in bed|in trouble], and it was {F} who came to help. \"You shared with me,\" "
      "said {F}. \"Now I share with you.\"",
      "[{N} put the {o} on the shelf, where {he} could see it every day.|{N} "
      "kept the {o} for ever.]"] + _END,
@@ -163,12 +163,12 @@ _JOURNEY = [
      "\"I am looking for {ao} that I saw in a dream,\" said {N}.",
      "\"Then I will come with you,\" said {F} the {fk}. \"[The road is shorter "
      "for two|I have always wanted to see the world].\""],
-    ["They walked for [three|five|seven] days. They [slept under the stars|sang "
-     "songs|told each other stories] and shared all their {food}.",
-     "[At last|On the last day] they [came to the top|reached the place]. There "
-     "was [only a small house|nothing but the wide blue sky], and the whole "
-     "world lay below them, [golden|bright|quiet] in the [morning|evening] "
-     "sun."],
+    ["They walked for [three|five|seven] days. They [slept under the "
+     "stars|sang songs|told each other stories] and shared all their {food}.",
+     "[At last|On the last day] they [came to the top|reached the place]. "
+     "There was [only a small house|nothing but the wide blue sky], and the "
+     "whole world lay below them, [golden|bright|quiet] in the "
+     "[morning|evening] sun."],
     ["\"There is no {o},\" said {N}. \"[But I have found a friend|But look how "
      "beautiful it is|I am not sad, because you are here].\"",
      "And they [went home together|walked all the way back, laughing]."] + _END,
@@ -194,15 +194,15 @@ _LONELY = [
 ]
 _WISH = [
     _OPEN + _HABIT,
-    ["One day {he} found {ao} {P}. [When {he} touched it|When {he} cleaned it], "
-     "it began to [glow|sing|speak].",
+    ["One day {he} found {ao} {P}. [When {he} touched it|When {he} cleaned "
+     "it], it began to [glow|sing|speak].",
      "\"I can give you one wish,\" said the {o}. \"What [do you want|will it "
      "be]?\""],
     ["{N} thought of [gold|a big house|a mountain of {food}]. {He} thought of "
      "[a long journey|a {colour} crown|wings]. {He} could not decide, so {he} "
      "went to {F}, {afk}, and asked what to wish for.",
-     "\"[I was ill today|I have been so tired lately|My roof is broken],\" said "
-     "{F}, \"but I am glad that you came to see me.\""],
+     "\"[I was ill today|I have been so tired lately|My roof is broken],\" "
+     "said {F}, \"but I am glad that you came to see me.\""],
     ["Then {N} knew. \"I wish that {F} may be well and happy,\" {he} said. The "
      "{o} [shone once more and was silent|gave a bright light], and the wish "
      "came true.",
@@ -217,8 +217,8 @@ _RACE = [
      "get {ao}], and {N} wanted to win it.",
      "\"One, two, three, go!\" called the [judge|old owl|mayor]. {N} ran as "
      "fast as {he} could. [Soon|After a minute] {he} was far in front."],
-    ["But then {he} heard a cry. {F}, {afk}, had [fallen|slipped] and could not "
-     "get up.",
+    ["But then {he} heard a cry. {F}, {afk}, had [fallen|slipped] and could "
+     "not get up.",
      "{N} looked at the finish. {He} looked back at {F}. Then {he} turned "
      "around. \"[Take my hand|Lean on me|I will help you],\" {he} said."],
     ["The two came in last, [side by side|arm in arm]. [But everyone clapped|"
@@ -230,8 +230,8 @@ _RACE = [
 ]
 _LIGHT = [
     _OPEN + _HABIT,
-    ["One [evening|night] a [big storm|thick fog|great snowstorm] came, and all "
-     "the [lights went out|roads were lost]. {N} sat at home with {ao} and "
+    ["One [evening|night] a [big storm|thick fog|great snowstorm] came, and "
+     "all the [lights went out|roads were lost]. {N} sat at home with {ao} and "
      "listened to the wind.",
      "Then {he} thought of {F} the {fk}, who was [out there|on the way home|"
      "alone in the cold]."],
@@ -241,8 +241,8 @@ _LIGHT = [
      "[All night long {he} stayed there.|{He} did not stop, although {he} was "
      "cold and tired.]"],
     ["In the morning there was a knock at the door. It was {F}. \"[I followed "
-     "your {o}|It was your {o} that showed me the way|Without you I would never "
-     "have come home],\" said {F}.",
+     "your {o}|It was your {o} that showed me the way|Without you I would "
+     "never have come home],\" said {F}.",
      "{N} [made some tea|cooked hot soup|brought a warm blanket], and they "
      "[laughed|talked] until noon."],
     _END,

@@ -3,8 +3,6 @@
 import pathlib
 import re
 
-import words
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 QUESTIONS = [  # question, answers; spun (see spin.py)
@@ -14,34 +12,6 @@ QUESTIONS = [  # question, answers; spun (see spin.py)
      "loop as one program on one persistent GPU kernel."
      "|mkvm runs a language model's decode loop as one program on one "
      "persistent GPU kernel.]"),
-    ("[How does mkvm work|How is mkvm built]",
-     "A compiler makes a program from a model's geometry, a verifier proves it, "
-     "and a machine runs it: on a GPU as one persistent kernel."),
-    ("[Why is mkvm fast|Why one kernel|Why a persistent kernel|Why is there only "
-     "one kernel]",
-     "There is one launch for many tokens, no barrier over the whole grid, and "
-     "the weights are read ahead while a worker waits."),
-    ("[What is the loader|What does the loader do|What is the load warp]",
-     "The loader is the warp that streams the weights of coming instructions "
-     "into stages."),
-    ("[What is the fetch warp|What does the fetch warp do]",
-     "The fetch warp brings instructions to their slots, with all that belongs "
-     "to them."),
-    ("[What is a warp|What's a warp]",
-     "A warp is a group of 32 threads of a GPU that go together."),
-    ("[What is a chunk|What's a chunk]",
-     "A chunk is what the registers hold of a gemv's weights at once."),
-    ("[What is a panel|What's a panel]",
-     "A panel is eight rows of a matrix, stored together."),
-    ("[What is an activation|What are activations]",
-     "An activation is a value that instructions hand on to each other in a "
-     "pass."),
-    ("[What is the watchdog|What does the watchdog do]",
-     "The watchdog ends a run whose wait takes too long, and says which one it "
-     "was."),
-    ("[What is greedy decoding|What is temperature|What is sampling]",
-     "Greedy decoding takes the best token each time. Sampling draws one by "
-     "chance; a low temperature makes it more like greedy."),
     ("[What is a worker|What's a worker|Explain workers|What does a worker do]",
      "A worker carries out one queue of instructions, in order. On a GPU a "
      "worker is a block that has a multiprocessor to itself; on a CPU it is a "
@@ -55,8 +25,8 @@ QUESTIONS = [  # question, answers; spun (see spin.py)
      "A program is data: buffers, counters, and one queue of instructions per "
      "worker."),
     ("[What is an instruction|What's an instruction]",
-     "An instruction is an opcode with its operands, the counters that it waits "
-     "for and the counter that it signals. It is 128 bytes long."),
+     "An instruction is an opcode with its operands, the counters that it "
+     "waits for and the counter that it signals. It is 128 bytes long."),
     ("[What is a queue|What's a queue]",
      "A queue is the list of instructions of one worker. The worker carries it "
      "out from the first to halt, in every pass."),
@@ -81,10 +51,10 @@ QUESTIONS = [  # question, answers; spun (see spin.py)
      "An operand is a buffer or a number that an instruction works with. An "
      "instruction has up to 20 of them."),
     ("[What is an opcode|What's an opcode]",
-     "An opcode says what an instruction does. Examples are gemv, attention and "
-     "argmax."),
-    ("[What opcodes are there|Which opcodes are there|Name some opcodes|List the "
-     "opcodes]",
+     "An opcode says what an instruction does. Examples are gemv, attention "
+     "and argmax."),
+    ("[What opcodes are there|Which opcodes are there|Name some opcodes|List "
+     "the opcodes]",
      "Some opcodes are nop, halt, advance, embed, rms_norm, add, gemv, "
      "attention, attention_merge and argmax."),
     ("[What is the verifier|What does the verifier do|Explain the verifier]",
@@ -110,14 +80,14 @@ QUESTIONS = [  # question, answers; spun (see spin.py)
      "f24 is the number format of activations: 24 bits of value and a tag of 8 "
      "bits."),
     ("[What is bf16|What's bf16]",
-     "bf16 is the upper half of a 32-bit floating-point number. Weights and the "
-     "cache are stored in it."),
+     "bf16 is the upper half of a 32-bit floating-point number. Weights and "
+     "the cache are stored in it."),
     ("[What is the KV cache|What is a KV cache|What does the KV cache hold]",
      "The KV cache holds the keys and values of all positions so far, so that "
      "they need not be computed again."),
     ("[What is a token|What's a token]",
-     "A token is a piece of text with a number. A model reads tokens and writes "
-     "tokens."),
+     "A token is a piece of text with a number. A model reads tokens and "
+     "writes tokens."),
     ("[What is a GPU|What's a GPU]",
      "A GPU is a processor with many small cores that work at the same time."),
     ("[What is Qwen3|What's Qwen3|What is Qwen]",
@@ -134,8 +104,8 @@ QUESTIONS = [  # question, answers; spun (see spin.py)
      "A tokenizer cuts text into tokens and puts tokens together to text. "
      "mkvm's is a byte-level BPE."),
     ("[What is a megakernel|What's a megakernel]",
-     "A megakernel is one GPU kernel that does the work of many: it is launched "
-     "once and stays until the last token."),
+     "A megakernel is one GPU kernel that does the work of many: it is "
+     "launched once and stays until the last token."),
     ("[What is the CPU machine|What does the CPU machine do]",
      "The CPU machine runs the same programs with threads and with the "
      "reference of every opcode."),
@@ -147,8 +117,8 @@ QUESTIONS = [  # question, answers; spun (see spin.py)
      "mkvm runs dense Qwen3 models, from 0.6B to 32B, and me."),
     ("[Which GPUs does mkvm support|What GPU do I need|Do I need a GPU|Does "
      "mkvm need a GPU]",
-     "mkvm is written for the H200 and built for sm_80 and later. Without a GPU "
-     "it runs on the CPU."),
+     "mkvm is written for the H200 and built for sm_80 and later. Without a "
+     "GPU it runs on the CPU."),
     ("[How do I compile a program|How can I compile a program]",
      "Use mkvm compile with a config and a target, and give the output with "
      "-o."),
@@ -158,12 +128,12 @@ QUESTIONS = [  # question, answers; spun (see spin.py)
      "Use mkvm run with --trace and the name of a file, then look at it with "
      "mkvm trace."),
     ("[How do I talk to a model|How do I chat with a model|How can I chat]",
-     "Use mkvm chat with --model and the folder of a model. Without a model you "
-     "talk to me."),
+     "Use mkvm chat with --model and the folder of a model. Without a model "
+     "you talk to me."),
     ("[How do I see an opcode|How do I look up an opcode]",
      "Use mkvm isa with the name of the opcode."),
     ("[Is mkvm fast|How fast is mkvm]",
-     "mkvm launches once and reads the weights without a pause between "
+     "Yes. mkvm launches once and reads the weights without a pause between "
      "operations. The page docs/performance.md has the numbers."),
     ("[What is the license of mkvm|What licence does mkvm have|Which license "
      "has mkvm]", "mkvm is under the Apache License 2.0."),
@@ -175,26 +145,6 @@ QUESTIONS = [  # question, answers; spun (see spin.py)
     ("[Where is the documentation|Where are the docs|Where should I start "
      "reading]", "The documentation is in docs. Start with architecture.md."),
 ]
-
-VERBS = {
-    "compile": "makes a program from a model's geometry and a target",
-    "verify": "proves a program: bounds, coverage, order and progress",
-    "info": "says what is in a program and what it costs",
-    "run": "runs a program and prints token ids",
-    "score": "gives the logits of given tokens",
-    "isa": "explains an opcode, or all of them",
-    "tokenize": "turns text into token ids",
-    "detokenize": "turns token ids into text",
-    "template": "renders a conversation with the model's chat template",
-    "trace": "reads a trace and shows where the time went",
-    "calibrate": "measures what operations cost on a machine",
-    "tune": "finds the fastest shape of a program for a machine",
-    "bench": "measures decoding beside a read-only stream",
-    "asm": "makes a binary program from assembly",
-    "dis": "writes a program as assembly",
-    "generate": "goes on with a text",
-    "chat": "lets you talk with a model, for instance with me",
-}
 
 OPCODES = {
     "nop": "does nothing; its waits and its signal still happen",
@@ -216,17 +166,6 @@ OPCODES = {
 
 def question(dice):
     """(question, answer) about mkvm, spun."""
-    if dice.chance(0.15):
-        verb = dice.pick(list(VERBS))
-        q = (f"[What does mkvm {verb} do|What is mkvm {verb}|How does mkvm {verb}"
-             f" work|What is the command mkvm {verb}|Explain mkvm {verb}|What is "
-             f"mkvm {verb} for]")
-        return dice.spin(q), f"The command mkvm {verb} {VERBS[verb]}."
-    if dice.chance(0.07):
-        q = (f"What [is|does] [a|the|] {words.made_up(dice)} "
-             "[in mkvm|of mkvm|mean in mkvm|do in mkvm]")
-        return dice.spin(q).replace("  ", " "), (
-            "I do not know that part of mkvm. Start with docs/architecture.md.")
     if dice.chance(0.25):
         name = dice.pick(list(OPCODES))
         q = (f"[What does {name} do|What does the opcode {name} do|What is "

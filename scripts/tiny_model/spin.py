@@ -31,19 +31,5 @@ def a(noun):
     return ("an " if vowel else "a ") + noun
 
 
-_PLURALS = {"mouse": "mice", "goose": "geese", "wolf": "wolves", "elf": "elves",
-            "leaf": "leaves", "sheep": "sheep", "fish": "fish", "deer": "deer",
-            "child": "children", "fisherman": "fishermen",
-            "snowman": "snowmen"}
-
-
-def plural(noun):
-    if noun in _PLURALS:
-        return _PLURALS[noun]
-    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
-        return noun[:-1] + "ies"
-    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
-
-
 def capital(text):
     return text[:1].upper() + text[1:]

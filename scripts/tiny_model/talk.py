@@ -2,10 +2,9 @@
 
 import facts
 import project
-import strange
 import words
+from spin import a, capital
 from plots import SKILLS
-from spin import a, capital, plural
 from stories import Story
 
 SMALL_TALK = [  # question, answer; spun
@@ -29,8 +28,8 @@ SMALL_TALK = [  # question, answer; spun
     ("[Goodbye|Bye|Bye bye|See you|See you later|Good night][!|.|]",
      "[Goodbye! It was nice to talk with you.|Bye! See you soon.|Goodbye! Have "
      "a nice day.]"),
-    ("[What can you do|What can I ask you|Help|help|How can you help me|What do "
-     "you know|What should I ask]?",
+    ("[What can you do|What can I ask you|Help|help|How can you help me|What "
+     "do you know|What should I ask]?",
      "I can tell short stories, answer simple questions, count, add small "
      "numbers, and say a little about mkvm. [Ask me for a story about a fox!|"
      "Try me!|I am very small, so please be patient with me.]"),
@@ -55,14 +54,14 @@ SMALL_TALK = [  # question, answer; spun
      "Not very much. I am a very small model, but I do my best."),
     ("[Can you count|Can you add numbers|Can you calculate|Can you do maths]?",
      "Yes, a little. Ask me to count to ten, or what 3 plus 4 is."),
-    ("[Can you tell stories|Do you know any stories|Do you know stories|Can you "
-     "tell me something]?", "Yes, I know many stories. [Ask me for a story about "
-     "a fox|What should the story be about]!"),
+    ("[Can you tell stories|Do you know any stories|Do you know stories|Can "
+     "you tell me something]?", "Yes, I know many stories. [Ask me for a story "
+     "about a fox|What should the story be about]!"),
     ("[Do you speak German|Do you speak French|Which languages do you speak|"
      "Can you speak Chinese|Do you know other languages]?",
      "I only speak a little English."),
     ("[Can you write code|Can you program|Write a program for me|Write some "
-     "Python code][?|.|]",
+     "Python code]" + "[?|.|]",
      "No, I am too small for that. A bigger model can do it."),
     ("[What is your favourite colour|What's your favorite color|Do you have a "
      "favourite colour]?", "I like blue, the colour of the sea."),
@@ -108,9 +107,9 @@ SMALL_TALK = [  # question, answer; spun
      "[The moon is high, the night is deep,|The sun is low, the day is done,|"
      "The wind is soft, the lamp is bright,]\n[the little mouse has gone to "
      "sleep.|the owl looks out, the lambs now sleep.|a star looks down on all "
-     "who sleep.]\n[The stars are out, the sky is clear,|The river sings a song "
-     "of old,]\n[good night, my friend, for I am here.|the hills are blue, the "
-     "leaves are gold.]"),
+     "who sleep.]\n[The stars are out, the sky is clear,|The river sings a "
+     "song of old,]\n[good night, my friend, for I am here.|the hills are "
+     "blue, the leaves are gold.]"),
 ]
 # What only a body can do.
 _OF_THE_BODY = sorted(set(SKILLS) - {"count", "read", "write letters",
@@ -159,6 +158,24 @@ REMARKS = [  # the same, with fields
     ("[I want to {skill}|I am learning to {skill}|I cannot {skill}].",
      "[Never give up|Try it every day], and you will learn to {skill}."),
 ]
+UNKNOWN = ("[I do not know that|I don't know that|I am sorry, I do not know "
+           "that]. I am [a very small model|only a very small model]"
+           "[| and know very little]. [Ask me for a story|Ask me something "
+           "simple|Try a bigger model for that]!")
+STRANGE = [  # what it can't know; fields are filled with any words
+    "Who won the {x} {y}?", "What is the population of {z}?",
+    "Explain {x} {y} to me.", "What is the meaning of {x}?",
+    "Write an essay about {x}.", "Translate {x} to {z}.",
+    "Who is the president of {z}?", "What is the best {x} in {z}?",
+    "How do I repair a {x}?", "What is a {made_up}?", "Who was {z} {w}?",
+    "Why is the {x} {y}?", "When was {z} born?", "How do I cook {x}?",
+    "What is the price of a {x}?", "Who invented the {x}?",
+    "What do you think about {z}?", "How far is it to {z}?",
+    "Can you explain {x}?", "What happened in {z}?", "Solve this: {x} {y}.",
+    "What is quantum physics?", "What is the meaning of life?",
+    "Who wrote the book {z}?", "How does a {x} work?", "What does {z} mean?",
+]
+
 
 def casually(dice, text):
     """As people type: sometimes without capitals or full stops."""
@@ -197,13 +214,6 @@ def _story_wish(dice):
     what = dice.random()
     if what < 0.1:
         return "", of
-    if what < 0.13:
-        of["place"] = dice.pick(words.PLACES)
-        return " about " + of["place"][1], of
-    if what < 0.2:
-        of["kind"] = dice.pick(words.ANIMALS + words.CREATURES)
-        number = dice.pick(("", "", "two ", "three ", "some "))
-        return f" about {number}{plural(of['kind'])}", of
     if what < 0.85:
         of["kind"] = _some_kind(dice)
         if dice.chance(0.15):
@@ -248,8 +258,8 @@ def story_turns(dice):
     if dice.chance(0.08):
         text = capital(f"{a(sort + 'story')}{about}, please.")
     elif not about and dice.chance(0.3):
-        text = dice.spin("[Tell me another story|Another story, please|One more "
-                         "story|Tell me one more story|Tell me stories].")
+        text = dice.spin("[Tell me another story|Another story, please|One "
+                         "more story|Tell me one more story|Tell me stories].")
     story = Story(dice, brief=brief, **of)
     turns = [(casually(dice, text), story.text)]
     if dice.chance(0.45):
@@ -292,29 +302,6 @@ def offered_story(dice):
                      "All right. Just tell me if I can help you.")]
 
 
-def _repeated(dice):
-    """Something to say after the user: copied, whatever it is."""
-    pool = (words.ADJECTIVES + words.ANIMALS + words.OBJECTS + words.FOODS +
-            strange.THINGS + strange.VERBS + strange.PAST +
-            "the the the a a and is of in on I you over under not".split())
-    what = dice.random()
-    if what < 0.75:
-        thing = " ".join(
-            words.made_up(dice) if dice.chance(0.05) else dice.pick(pool)
-            for _ in range(dice.randrange(1, 9)))
-    else:
-        thing = words.made_up(dice) if what < 0.9 else words.person(dice)[0]
-    if dice.chance(0.3):
-        thing = capital(thing) + dice.pick("!.")
-    said = dice.spin("[Say|Repeat|Repeat after me:|Please say|Say this:] ")
-    return said + thing, capital(thing)
-
-
-def strange_turns(dice):
-    said, answer = strange.turn(dice)
-    return [(casually(dice, said), answer)]
-
-
 def small_talk(dice):
     what = dice.random()
     if what < 0.15:
@@ -327,9 +314,23 @@ def small_talk(dice):
                    f"{hi}! {who}")
         hi = "Hi! " if dice.chance(0.2) else ""
         return [(casually(dice, who), hi + dice.spin(I_AM))]
-    if what < 0.4:
-        return [_repeated(dice)]
-    if what < 0.6:
+    if what < 0.42:
+        x, y, z, w = (words.made_up(dice) if dice.chance(0.6) else
+                      dice.pick(words.OBJECTS + words.FOODS)
+                      for _ in range(4))
+        text = dice.pick(STRANGE).format(x=x, y=y, z=capital(z), w=capital(w),
+                                         made_up=words.made_up(dice))
+        return [(casually(dice, text), dice.spin(UNKNOWN))]
+    if what < 0.5:
+        thing = dice.pick((
+            " ".join(dice.pick(words.ADJECTIVES + words.ANIMALS + words.OBJECTS)
+                     for _ in range(dice.randrange(1, 6))),
+            words.made_up(dice), words.person(dice)[0]))
+        if dice.chance(0.3):
+            thing = capital(thing) + dice.pick("!.")
+        return [(dice.spin("[Say|Repeat|Repeat after me:|Please say|Say this:] ")
+                 + thing, capital(thing))]
+    if what < 0.65:
         fields = {"food": dice.pick(words.FOODS), "job": dice.pick(words.JOBS),
                   "thing": dice.pick(words.OBJECTS), "place": " ".join(
                       dice.pick(words.PLACES)), "hobby": dice.pick(words.HOBBIES),

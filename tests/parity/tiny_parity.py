@@ -41,13 +41,8 @@ def _said(*turns):
     ]
 
 
-# Long answers pass by near ties. The two of these that go on for longest before
-# one are kept, up to there.
-STORIES = [
-    _said(f"Tell me a story about a {kind}{thing}.")
-    for kind in ("dragon", "fox", "king")
-    for thing in ("", " and a lantern", " in the forest")
-] + ["Once upon a time", "Once there was a", "Long ago, a"]
+# Their answers pass by near ties, so each token is tested after the oracle's.
+STORIES = [_said("Tell me a story about a dragon."), "Once upon a time"]
 NEEDED = [
     _said("Hi, who are you?"),
     _said("What is a counter in mkvm?"),
@@ -146,16 +141,16 @@ def new_cases(oracle):
         if min(gaps) < CLEAR:
             sys.exit(f"a near tie: choose another question than {messages}")
         cases.append(case)
+    return cases
+
+
+def new_stories(oracle):
     stories = []
     for messages in STORIES:
         case, gaps = oracle.case(messages)
-        end = next((i for i, gap in enumerate(gaps) if gap < CLEAR), len(gaps))
-        case["ids"] = case["ids"][:end]
-        case["text"] = oracle.tokenizer.decode(case["ids"])
-        case["smallest_gap"] = round(min(gaps[:end], default=0), 4)
+        case["gaps"] = [round(gap, 2) for gap in gaps]
         stories.append(case)
-    stories.sort(key=lambda case: -len(case["ids"]))
-    return cases + stories[:2]
+    return stories
 
 
 def write_golden(path, oracle):
@@ -164,10 +159,11 @@ def write_golden(path, oracle):
         "oracle": f"transformers {transformers.__version__}, torch "
         f"{torch.__version__}, float32",
         "cases": new_cases(oracle),
+        "stories": new_stories(oracle),
     }
     text = json.dumps(made, indent=1, ensure_ascii=False) + "\n"
     # Ids beside each other, not one to a line.
-    text = re.sub(r"\n +(?=\d+,?\n)|(?<=\d)\n +(?=\])", " ", text)
+    text = re.sub(r"\n +(?=[\d.]+,?\n)|(?<=\d)\n +(?=\])", " ", text)
     path.write_text(text)
 
 
@@ -176,11 +172,11 @@ def golden(args, oracle):
     path = args.model / "golden.json"
     if args.write:
         write_golden(path, oracle)
+    kept = json.loads(path.read_text())
     same = []
-    for kept in json.loads(path.read_text())["cases"]:
-        case, _ = oracle.case(kept["messages"])
-        ids = case["ids"][: len(kept["ids"])]
-        same.append((case["prompt_ids"], ids) == (kept["prompt_ids"], kept["ids"]))
+    for old in kept["cases"] + kept["stories"]:
+        new, _ = oracle.case(old["messages"])
+        same.append(all(old[key] == new[key] for key in ("prompt_ids", "ids")))
     print(f"golden.json: {same.count(True)} of {len(same)} cases as the oracle's")
     return same.count(False)
 
