@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cwchar>
 #include <filesystem>
 #include <iostream>
 #include <system_error>
@@ -58,10 +59,11 @@ class EditingReader : public LineReader {
     // Ctrl-C and Ctrl-Z are keys here and no signals: one clears the line, the
     // other stops the process all the same.
     el_set(edit_, EL_SETTY, "-d", "-isig", nullptr);
-    el_set(edit_, EL_ADDFN, "mkvm-cancel", "Clear the line",
-           &EditingReader::Cancel);
-    el_set(edit_, EL_ADDFN, "mkvm-suspend", "Stop the process",
-           &EditingReader::Suspend);
+    // By el_wset: el_set would leak its copies of these texts.
+    el_wset(edit_, EL_ADDFN, L"mkvm-cancel", L"Clear the line",
+            &EditingReader::Cancel);
+    el_wset(edit_, EL_ADDFN, L"mkvm-suspend", L"Stop the process",
+            &EditingReader::Suspend);
     el_set(edit_, EL_BIND, "^C", "mkvm-cancel", nullptr);
     el_set(edit_, EL_BIND, "^Z", "mkvm-suspend", nullptr);
   }
@@ -111,11 +113,11 @@ class EditingReader : public LineReader {
     if (self.continues_) return const_cast<char*>(kContinuation);
     return self.prompt_.data();
   }
-  static unsigned char Cancel(EditLine* edit, int /*key*/) {
+  static unsigned char Cancel(EditLine* edit, wint_t /*key*/) {
     Of(edit).cancelled_ = true;
     return CC_EOF;
   }
-  static unsigned char Suspend(EditLine* /*edit*/, int /*key*/) {
+  static unsigned char Suspend(EditLine* /*edit*/, wint_t /*key*/) {
     // The library's handler (EL_SIGNAL) gives the terminal back around it.
     std::raise(SIGTSTP);
     return CC_REDISPLAY;
