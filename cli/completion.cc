@@ -154,7 +154,7 @@ std::string Statistics(const Completion& c, const vm::SamplingOptions& sampling,
     absl::StrAppendFormat(&text, ", %.1f tokens/s",
                           GeneratedTokensPerSecond(c));
   }
-  absl::StrAppend(&text, " on ", device, "; ended by ", Name(c.finish_reason));
+  absl::StrAppend(&text, " on ", device, "; ended: ", Name(c.finish_reason));
   if (c.times_shifted > 0) {
     absl::StrAppendFormat(&text, "; the context was shifted %d time%s",
                           c.times_shifted, c.times_shifted == 1 ? "" : "s");

@@ -67,7 +67,7 @@ TEST_F(Generate, TextToStdoutFiguresToStderr) {
   EXPECT_THAT(outcome.err,
               AllOf(HasSubstr("prompt: 1 token,"),
                     HasSubstr("answer: 12 tokens"), HasSubstr("tokens/s"),
-                    HasSubstr("ended by length"), HasSubstr("greedy")));
+                    HasSubstr("ended: length"), HasSubstr("greedy")));
 }
 
 TEST_F(Generate, PromptsFromEverywhereAreTheSame) {
@@ -191,7 +191,7 @@ TEST_F(Generate, AFullContextIsSaidBeforeAndAfter) {
   EXPECT_THAT(
       stopped.err,
       AllOf(HasSubstr("has room for 20 more, not for 50: the text ends"),
-            HasSubstr("ended by context"),
+            HasSubstr("ended: context"),
             HasSubstr("the context of 20 tokens is full")));
   Args shifting = args;
   shifting.insert(shifting.end(), {"--on_full", "shift"});

@@ -163,7 +163,7 @@ def test_generate(mkvm, model, folder):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == -signal.SIGINT, (process.returncode, err)
-    assert b"ended by interrupted" in err, err
+    assert b"ended: interrupted" in err, err
 
 
 def main():
