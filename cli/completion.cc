@@ -59,11 +59,21 @@ class TextSink {
   absl::Status status_;
 };
 
-// Adds what one more call of the generator made, `before_s` after the first.
-void Append(Generated generated, double before_s, Completion& out) {
-  if (out.ids.empty()) out.first_token_s = before_s + generated.first_token_s;
+// The time of a completion so far, over several calls of the generator.
+struct Clocks {
+  double before_s = 0;  // of the calls before
+  double first_made_s = 0;
+};
+
+// Adds what one more call of the generator made.
+void Append(Generated generated, Clocks& clocks, Completion& out) {
+  if (out.ids.empty()) {
+    out.first_token_s = clocks.before_s + generated.first_token_s;
+    clocks.first_made_s = clocks.before_s + generated.first_made_s;
+  }
+  clocks.before_s += generated.last_made_s;
   if (!generated.ids.empty()) {
-    out.generate_s = before_s + generated.last_token_s - out.first_token_s;
+    out.generate_s = clocks.before_s - clocks.first_made_s;
   }
   out.context_tokens =
       generated.prompt_tokens + static_cast<int64_t>(generated.ids.size());
@@ -89,7 +99,7 @@ absl::StatusOr<Completion> Complete(Generator& generator,
       .sampling = request.sampling,
       .on_token = [&sink](int32_t id) { return sink.Push(id); },
       .interrupted = request.interrupted};
-  double before_s = 0;
+  Clocks clocks;
   while (true) {
     next.prompt = prompt;
     absl::StatusOr<Generated> generated = generator.Generate(next);
@@ -99,9 +109,7 @@ absl::StatusOr<Completion> Complete(Generator& generator,
       out.prompt_tokens = generated->prompt_tokens;
       out.cached_tokens = generated->cached_tokens;
     }
-    const double taken_s = generated->last_token_s;
-    Append(*std::move(generated), before_s, out);
-    before_s += taken_s;
+    Append(*std::move(generated), clocks, out);
     if (out.finish_reason != FinishReason::kContext || !request.make_room) {
       break;
     }

@@ -45,7 +45,7 @@ struct Completion {
   int64_t prompt_tokens = 0;
   int64_t cached_tokens = 0;   // of the prompt, not processed again
   double first_token_s = 0;    // from the call
-  double generate_s = 0;       // from the first token to the last
+  double generate_s = 0;       // the device's, from the first token to the last
   int64_t times_shifted = 0;   // make_room was called and made some
   int64_t context_tokens = 0;  // taken in the end
   std::vector<vm::PositionLogprobs> logprobs;  // of `ids`, if recorded

@@ -66,9 +66,8 @@ struct Generator::State {
     // The device runs ahead: it does not know of stop strings.
     if (done) return;
     generated.ids.push_back(id);
-    generated.last_token_s = SecondsSince(begin);
     if (generated.ids.size() == 1) {
-      generated.first_token_s = generated.last_token_s;
+      generated.first_token_s = SecondsSince(begin);
     }
     const bool wanted = !request.on_token || request.on_token(id);
     const bool is_eos = std::find(request.eos.begin(), request.eos.end(), id) !=
@@ -78,6 +77,23 @@ struct Generator::State {
           is_eos ? FinishReason::kEos : FinishReason::kStop;
       done = true;
     }
+  }
+
+  // Dates the tokens that a launch of `passes` passes up to `position` has made
+  // since `before_s`, by their passes: on a busy CPU they are handed out late
+  // and several at a time.
+  void Date(int64_t passes, double before_s) {
+    const auto tokens = static_cast<int64_t>(generated.ids.size());
+    if (tokens == 0) return;
+    const double pass_s =
+        (SecondsSince(begin) - before_s) / static_cast<double>(passes);
+    const auto made_s = [&](int64_t token) {
+      const int64_t pass = generated.prompt_tokens - 1 + token;
+      return before_s +
+             pass_s * static_cast<double>(pass + 1 - (position - passes));
+    };
+    if (generated.first_made_s == 0) generated.first_made_s = made_s(0);
+    generated.last_made_s = made_s(tokens - 1);
   }
 };
 
@@ -119,11 +135,13 @@ absl::Status Generator::RunChunk(State& state) {
       std::min(ChunkPasses(), state.end_position - state.position);
   options.watchdog_seconds = watchdog_seconds_;
   options.on_token = [&state](int64_t, int32_t id) { state.Take(id); };
+  const double before_s = SecondsSince(state.begin);
   const absl::StatusOr<vm::RunResult> result = decoder_->machine().Run(options);
   if (!result.ok()) return result.status();
   state.position += result->passes;
   if (result->passes > 0) {
     pass_s_ = result->seconds / static_cast<double>(result->passes);
+    state.Date(result->passes, before_s);
   }
   cached_ids_.assign(state.ids.begin(), state.ids.begin() + state.position);
   return absl::OkStatus();

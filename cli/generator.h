@@ -46,8 +46,10 @@ struct Generated {
   FinishReason finish_reason = FinishReason::kLength;
   int64_t prompt_tokens = 0;
   int64_t cached_tokens = 0;  // of the prompt, not processed again
-  double first_token_s = 0;   // from the call to the first token
-  double last_token_s = 0;    // to the last one in `ids`
+  double first_token_s = 0;   // from the call until on_token had the first one
+  // From the call until the device had made the first and the last of `ids`.
+  double first_made_s = 0;
+  double last_made_s = 0;
   std::vector<vm::PositionLogprobs> logprobs;  // of `ids`, if recorded
 };
 
