@@ -35,7 +35,8 @@ class BenchTableTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.root = pathlib.Path(folder.name)
         (self.root / "bench/results").mkdir(parents=True)
-        self.page = self.root / "README.md"
+        (self.root / "docs").mkdir()
+        self.page = self.root / "docs/benchmarking.md"
         self.page.write_text(f"before\n{MARKERS}after\n")
 
     def write(self, name, value):
@@ -60,7 +61,22 @@ class BenchTableTest(unittest.TestCase):
         self.write("a.json", result([row(tokens_per_s=1600)]))
         code, error = self.run_script("--check")
         self.assertEqual(code, 1)
-        self.assertIn("stale: README.md", error)
+        self.assertIn("stale: docs/benchmarking.md", error)
+
+    def test_the_readme_has_the_newest_rows_without_ablations(self):
+        readme = self.root / "README.md"
+        readme.write_text(MARKERS)
+        self.write("a.json", result([row(tokens_per_s=1, stream_percent=10)]))
+        self.write("b.json", result(
+            [row(tokens_per_s=5, transport="counters"),
+             row(tokens_per_s=6, ablations="no_fuse"),
+             row(tokens_per_s=2000, stream_percent=60, ablations="none")],
+            date_utc="2026-12-01T00:00:00Z"))
+        self.assertEqual(self.run_script(), (0, ""))
+        rows = [line for line in readme.read_text().splitlines()
+                if line.startswith("| A GPU")]
+        self.assertEqual(rows, ["| A GPU, 2026-12-01 | m | 512-639 | 2,000.0 "
+                                "| 60.0 % |"])
 
     def test_gpus_come_first_then_the_newest(self):
         self.write("a.json", result([row(model="on-cpu", threads=2)],
