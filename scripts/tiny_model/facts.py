@@ -17,7 +17,8 @@ asleep awake,before after,brave afraid,cheap expensive,ask answer,laugh cry,
 friend enemy,question answer,top bottom,warm cool,tall short,large small,
 sharp blunt,start stop,remember forget,find lose,arrive leave,safe dangerous,
 alive dead,simple complicated,more less,many few,same different,above below,
-over under,come go,kind cruel,tight loose,war peace,success failure,calm stormy"""
+over under,come go,kind cruel,tight loose,war peace,success failure,calm
+stormy"""
 OPPOSITES = [tuple(p.split()) for p in OPPOSITES.replace("\n", " ").split(",")]
 
 COLOUR_OF = """sky blue,grass green,snow white,banana yellow,tomato red,carrot
@@ -56,7 +57,8 @@ KINDS = {"bird": "sparrow robin eagle owl duck swan parrot penguin crow goose",
          "mammal": "dog cat horse whale bat lion elephant mouse rabbit fox",
          "insect": "bee ant butterfly beetle fly mosquito",
          "fish": "salmon shark trout tuna cod", "reptile": "snake lizard "
-         "turtle crocodile", "fruit": "apple banana pear cherry orange plum melon",
+         "turtle crocodile",
+         "fruit": "apple banana pear cherry orange plum melon",
          "vegetable": "carrot potato onion cabbage pea bean",
          "tree": "oak pine birch willow maple", "flower": "rose tulip daisy "
          "lily sunflower", "instrument": "violin piano drum flute guitar "
@@ -161,7 +163,8 @@ def colour(d):
         if d.chance(0.5):
             x, y = y, x
         return (f"What [do you get|happens|colour do you get] [when|if] you "
-                f"mix {x} and {y}", f"{capital(x)} and {y} make {z}.", capital(z))
+                f"mix {x} and {y}",
+                f"{capital(x)} and {y} make {z}.", capital(z))
     thing, y = d.pick(COLOUR_OF)
     x = (f"the {thing}" if thing in _THE else
          thing if thing in _NO_ARTICLE else a(thing))
@@ -234,7 +237,8 @@ def about_animal(d):
     if x in of_baby:
         parts.append(f"Its baby is called {a(of_baby[x])}.")
     return (f"[Tell me about {a(x)}|Tell me about the {x}|What do you know "
-            f"about {a(x)}|Tell me something about {a(x)}]", " ".join(parts), parts[0])
+            f"about {a(x)}|Tell me something about {a(x)}]",
+            " ".join(parts), parts[0])
 
 
 def calendar(d):
@@ -242,7 +246,8 @@ def calendar(d):
     if which == "ordinal":
         i = d.randrange(12)
         if d.chance(0.5):
-            return (f"[What is|Which is] the {ORDINALS[i]} month [of the year|]",
+            return (f"[What is|Which is] the {ORDINALS[i]} month "
+                    "[of the year|]",
                     f"The {ORDINALS[i]} month of the year is {MONTHS[i]}.",
                     MONTHS[i])
         i %= 7
@@ -282,8 +287,9 @@ def arithmetic(d):
         return (f"[What is|What's|How much is] {sx} {word} {sy}",
                 f"{capital(sx)} {word} {sy} is {z}.", str(z))
     sign = {"+": "+", "-": "-", "x": d.pick("x*")}[how]
-    return (f"[What is|What's|How much is|Calculate] {sx} [{word}|{sign}|{sign}]"
-            f" {sy}" if d.chance(0.8) else f"{sx} {sign} {sy}[ =|]",
+    return (f"[What is|What's|How much is|Calculate] {sx} "
+            f"[{word}|{sign}|{sign}] {sy}" if d.chance(0.8)
+            else f"{sx} {sign} {sy}[ =|]",
             f"{sx} {word} {sy} is {z}.", str(z))
 
 
@@ -316,7 +322,8 @@ def counting(d):
     step = 1 if which == "next" else -1
     word = "after" if step == 1 else "before"
     return (f"[What number comes {word} {x}|Which number comes {word} {x}|What "
-            f"comes {word} {x}]", f"{x + step} comes {word} {x}.", str(x + step))
+            f"comes {word} {x}]",
+            f"{x + step} comes {word} {x}.", str(x + step))
 
 
 def other(d):
@@ -327,8 +334,8 @@ def other(d):
         if d.chance(0.2):
             return (f"[Where is {y}|In which country is {y}]",
                     f"{y} is in {x}. [It is the capital.|]", f"In {x}")
-        return (f"[What is the capital of {x}|What's the capital of {x}|capital "
-                f"of {x}|Which city is the capital of {x}]",
+        return (f"[What is the capital of {x}|What's the capital of {x}|"
+                f"capital of {x}|Which city is the capital of {x}]",
                 f"The capital of {x} is {y}.", y)
     if which == "shape":
         x = d.pick(list(SHAPES))
@@ -340,7 +347,8 @@ def other(d):
                       [w for w, _ in SOUNDS] + DAYS)
         row = "-".join(word.lower())
         return (f"[How do you spell {word}|Spell {word}|Spell the word {word}]",
-                f"[{capital(word)} is spelled {row}.|It is spelled {row}.]", row)
+                f"[{capital(word)} is spelled {row}.|It is spelled {row}.]",
+                row)
     if which == "letter":
         i = d.randrange(1, 25)
         step, side = d.pick(((1, "after"), (-1, "before")))

@@ -46,15 +46,16 @@ def _colour(d):
 def _food(d):
     x = d.pick(words.FOODS)
     return (f"[I like {x}.|I love {x}.|My favourite food is {x}.|I like to eat "
-            f"{x}.]", f"[{capital(x)}! That sounds good.|I have never eaten {x},"
-            f" but it sounds good.]",
+            f"{x}.]", f"[{capital(x)}! That sounds good.|I have never eaten "
+            f"{x}, but it sounds good.]",
             "[What do I like to eat|What is my favourite food|Which food do I "
             "like|What food do I like]?", f"You like {x}.")
 
 
 def _age(d):
     x = d.randrange(3, 99)
-    return (f"[I am {x} years old.|I'm {x} years old.|I am {x}.|My age is {x}.]",
+    return (f"[I am {x} years old.|I'm {x} years old.|I am {x}.|"
+            f"My age is {x}.]",
             f"[{x} is a good age!|Then you are older than I am!]",
             "[How old am I|What is my age|Do you remember my age|Do you know "
             "how old I am]?", f"You are {x} years old.")
@@ -79,7 +80,8 @@ def _hobby(d):
 
 def _job(d):
     x = d.pick(words.JOBS)
-    return (f"[I am {a(x)}.|I work as {a(x)}.|I'm {a(x)}.|My job: I am {a(x)}.]",
+    return (f"[I am {a(x)}.|I work as {a(x)}.|I'm {a(x)}.|My job: "
+            f"I am {a(x)}.]",
             f"[That is a good job!|It must be interesting to be {a(x)}.]",
             "[What is my job|What do I do|What am I|What is my profession]?",
             f"You are {a(x)}.")

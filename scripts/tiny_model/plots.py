@@ -121,16 +121,16 @@ _SHARE = [
     ["One cold day there was a knock at the door. It was {F}, {afk}. \"I am so "
      "hungry,\" said {F}. \"[Do you have something to eat|Could you give me "
      "some {food}]?\"",
-     "[{N} thought for a moment.|At first {N} did not want to share.] Then {he} "
-     "said, \"[Come in|Of course|Sit down]. [There is enough for two|We will "
-     "share|Eat as much as you like].\""],
+     "[{N} thought for a moment.|At first {N} did not want to share.] Then "
+     "{he} said, \"[Come in|Of course|Sit down]. [There is enough for two|We "
+     "will share|Eat as much as you like].\""],
     ["They ate {food} by the fire, and {F} told {him} stories about [the sea|"
      "faraway lands|the stars|the old days].",
      "[Before {fhe} left|In the morning], {F} gave {N} {ao}. \"It is all that "
      "I have,\" said the {fk}, \"but it is for you.\""],
     ["[Some weeks later|In the winter|One day] {N} was [lost in the snow|ill "
-     "in bed|in trouble], and it was {F} who came to help. \"You shared with me,\" "
-     "said {F}. \"Now I share with you.\"",
+     "in bed|in trouble], and it was {F} who came to help. \"You shared "
+     "with me,\" said {F}. \"Now I share with you.\"",
      "[{N} put the {o} on the shelf, where {he} could see it every day.|{N} "
      "kept the {o} for ever.]"] + _END,
 ]
@@ -142,9 +142,9 @@ _LEARN = [
      "\"I will never learn it,\" said {N}, and [sat down under a tree|hid "
      "{his} face|kicked a stone]."],
     ["{F}, {afk}, had seen it all. \"[Nobody is good at it on the first day|"
-     "You are trying too fast|It took me a year to learn it],\" said {F}. \"[Try "
-     "again tomorrow|Go slowly|I will show you], and take this {o}. It will "
-     "[help you|bring you luck].\""],
+     "You are trying too fast|It took me a year to learn it],\" said {F}. "
+     "\"[Try again tomorrow|Go slowly|I will show you], and take this {o}. It "
+     "will [help you|bring you luck].\""],
     ["So {N} practised every day, [in the sun and in the rain|early and late|"
      "a little at a time], with the {o} [by {his} side|in {his} hand|near "
      "{him}]. And one [day|morning], it worked! {N} could {skill}.",
@@ -258,9 +258,9 @@ BRIEF = [
     [_OPEN + ["{He} had {ao}, but no friend. Then {F} the {fk} came [along|to "
               "visit]. \"What a [fine|nice] {o}!\" said {F}. From then on they "
               "were friends."]],
-    [_OPEN + ["{He} lost {his} {o} [in the grass|on the way home]. {F} the {fk} "
-              "found it and brought it back. \"Thank you,\" said {N}, and gave "
-              "{F} some {food}."]],
+    [_OPEN + ["{He} lost {his} {o} [in the grass|on the way home]. {F} "
+              "the {fk} found it and brought it back. \"Thank you,\" said {N}, "
+              "and gave {F} some {food}."]],
     [_OPEN + ["{He} wanted to {skill}, but {he} could not. {F} the {fk} gave "
               "{him} {ao} and said, \"[Try again|Never give up].\" {N} tried "
               "again, and this time it worked."]],

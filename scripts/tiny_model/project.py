@@ -94,7 +94,8 @@ QUESTIONS = [  # question, answers; spun (see spin.py)
      "Qwen3 is a family of language models. mkvm runs the dense ones, and I am "
      "built like one, only much smaller."),
     ("[What is a language model|What is an LLM|How do you work]",
-     "A language model reads tokens and guesses the next one, again and again."),
+     "A language model reads tokens and guesses the next one, again and "
+     "again."),
     ("[What is CUDA|What is a kernel|What is a GPU kernel]",
      "A kernel is a program that runs on a GPU. CUDA is a way to write one."),
     ("[What is a layer|What is a model|What are weights|What is a weight]",
@@ -124,7 +125,8 @@ QUESTIONS = [  # question, answers; spun (see spin.py)
      "-o."),
     ("[How do I run a program|How can I run a program]",
      "Use mkvm run with the program and the model's folder."),
-    ("[How do I trace a program|How do I make a trace|How can I record a trace]",
+    ("[How do I trace a program|How do I make a trace|How can I record a "
+     "trace]",
      "Use mkvm run with --trace and the name of a file, then look at it with "
      "mkvm trace."),
     ("[How do I talk to a model|How do I chat with a model|How can I chat]",

@@ -3,8 +3,8 @@
 import facts
 import project
 import words
-from spin import a, capital
 from plots import SKILLS
+from spin import a, capital
 from stories import Story
 
 SMALL_TALK = [  # question, answer; spun
@@ -61,7 +61,7 @@ SMALL_TALK = [  # question, answer; spun
      "Can you speak Chinese|Do you know other languages]?",
      "I only speak a little English."),
     ("[Can you write code|Can you program|Write a program for me|Write some "
-     "Python code]" + "[?|.|]",
+     "Python code][?|.|]",
      "No, I am too small for that. A bigger model can do it."),
     ("[What is your favourite colour|What's your favorite color|Do you have a "
      "favourite colour]?", "I like blue, the colour of the sea."),
@@ -328,12 +328,14 @@ def small_talk(dice):
             words.made_up(dice), words.person(dice)[0]))
         if dice.chance(0.3):
             thing = capital(thing) + dice.pick("!.")
-        return [(dice.spin("[Say|Repeat|Repeat after me:|Please say|Say this:] ")
+        return [(dice.spin("[Say|Repeat|Repeat after me:|Please say|Say "
+                           "this:] ")
                  + thing, capital(thing))]
     if what < 0.65:
         fields = {"food": dice.pick(words.FOODS), "job": dice.pick(words.JOBS),
                   "thing": dice.pick(words.OBJECTS), "place": " ".join(
-                      dice.pick(words.PLACES)), "hobby": dice.pick(words.HOBBIES),
+                      dice.pick(words.PLACES)),
+                  "hobby": dice.pick(words.HOBBIES),
                   "animal": dice.pick(words.ANIMALS),
                   "skill": dice.pick(_OF_THE_BODY),
                   "city": dice.pick(words.CITIES)}

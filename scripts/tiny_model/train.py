@@ -18,7 +18,8 @@ import time
 import torch
 from tokenizers import Tokenizer
 from torch.nn import functional
-from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+from transformers import (AutoTokenizer, GenerationConfig, Qwen3Config,
+                          Qwen3ForCausalLM)
 
 CONTEXT = 2048
 # Tokens of a row, step by step: mostly short rows, to see many beginnings.
@@ -210,12 +211,12 @@ def main():
     print(f"held-out loss {final:.4f}", flush=True)
 
     model = model.eval().to(torch.bfloat16)
-    model.generation_config.update(
-        do_sample=True, temperature=0.7, top_k=20, top_p=0.9)
     tokenizer = AutoTokenizer.from_pretrained(args.out)
-    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(
-        ["<|im_end|>", "<|endoftext|>"])
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config = GenerationConfig(
+        do_sample=True, temperature=0.7, top_k=20, top_p=0.9,
+        eos_token_id=tokenizer.convert_tokens_to_ids(
+            ["<|im_end|>", "<|endoftext|>"]),
+        pad_token_id=tokenizer.pad_token_id)
     model.save_pretrained(args.out)
     texts = samples(model.float(), tokenizer)
     for sample in texts:

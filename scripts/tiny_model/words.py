@@ -56,7 +56,8 @@ PLACES = [  # how one is there, the place
     ("in", "the desert"), ("in", "the jungle"), ("in", "the snowy north"),
     ("in", "the orchard"), ("near", "the harbour"), ("in", "the big woods"),
     ("at", "the edge of the town"), ("under", "the old oak tree"),
-    ("in", "the lighthouse"), ("in", "the quiet park"), ("near", "the windmill"),
+    ("in", "the lighthouse"), ("in", "the quiet park"),
+    ("near", "the windmill"),
     ("in", "the library"), ("in", "the kitchen"), ("on", "the moon"),
     ("in", "the cave"), ("in", "the green swamp"), ("in", "space"),
 ]
