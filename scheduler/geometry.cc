@@ -100,7 +100,6 @@ absl::StatusOr<Geometry> MakeGeometry(const model::Config& config,
   g.panels = target.panels;
   g.row_unit = target.panels ? isa::kPanelRows : 1;
   g.min_gemv_rows = target.min_gemv_rows;
-  g.late_percent = target.late_percent;
   g.fuse = options.fuse;
   g.logits = options.logits;
   g.sampling = options.sampling;

@@ -23,14 +23,13 @@ namespace mkvm::scheduler {
 
 // What of target and options the graph and its tiles depend on.
 struct Geometry {
-  uint32_t workers = 1;         // used: never more than the LM head can feed
-  uint32_t splits = 1;          // attention instructions per kv head and layer
-  uint32_t row_unit = 1;        // weight rows that are never parted
-  uint32_t min_gemv_rows = 1;   // of an instruction, where there are as many
-  uint32_t late_percent = 100;  // of a full share, see Target
-  uint32_t max_context = 0;     // positions
-  uint32_t kv_block = 8;        // positions
-  uint32_t kv_capacity = 0;     // positions of one split, whole blocks
+  uint32_t workers = 1;        // used: never more than the LM head can feed
+  uint32_t splits = 1;         // attention instructions per kv head and layer
+  uint32_t row_unit = 1;       // weight rows that are never parted
+  uint32_t min_gemv_rows = 1;  // of an instruction, where there are as many
+  uint32_t max_context = 0;    // positions
+  uint32_t kv_block = 8;       // positions
+  uint32_t kv_capacity = 0;    // positions of one split, whole blocks
   bool panels = false;
   bool fuse = true;
   bool logits = false;

@@ -189,76 +189,27 @@ uint64_t MaxShares(const Line& line, const Op& op, const Geometry& geometry) {
   return std::max<uint64_t>(1, line.units() / units);
 }
 
-// How an operation's units are dealt to shares: equally, or fewer to the shares
-// of workers that come late.
-class Deal {
- public:
-  Deal(uint64_t units, uint64_t shares, uint64_t late, uint64_t late_percent)
-      : units_(units), shares_(shares), late_(late), percent_(late_percent) {}
-
-  // Late shares are spread among the others.
-  bool IsLate(uint64_t share) const {
-    return LateBefore(share + 1) > LateBefore(share);
-  }
-  // The first unit of the share; of `shares`, the number of units.
-  uint64_t Begin(uint64_t share) const {
-    if (late_ == 0) return share * units_ / shares_;
-    return (units_ * Weight(share) + Weight(shares_) / 2) / Weight(shares_);
-  }
-
- private:
-  uint64_t LateBefore(uint64_t share) const { return share * late_ / shares_; }
-  // Of the shares before this one.
-  uint64_t Weight(uint64_t share) const {
-    return 100 * share - (100 - percent_) * LateBefore(share);
-  }
-
-  uint64_t units_;
-  uint64_t shares_;
-  uint64_t late_;
-  uint64_t percent_;
-};
-
-// How many of the shares of a gemv on all workers belong to workers that come
-// late, because the gemv just before is on some of them only.
-uint64_t LateShares(const Op& op, uint64_t shares, const Geometry& geometry,
-                    const std::vector<Tile>& tiles, uint32_t op_index) {
-  if (geometry.late_percent == 100 || shares != geometry.workers ||
-      op.every_worker ||
-      !std::holds_alternative<isa::GemvOperands>(op.parts.front()) ||
-      tiles.empty() || tiles.back().op + 1 != op_index ||
-      tiles.back().streamed_bytes == 0) {
-    return 0;
-  }
-  const uint64_t before = tiles.back().share + 1;
-  return before < shares ? before : 0;
-}
-
 // Cuts the operation's line into shares and appends their tiles.
 void CutOp(const Graph& graph, uint32_t op_index, const Geometry& geometry,
            std::vector<Tile>& tiles) {
-  const Op& op = graph.ops[op_index];
-  const Line line(op, graph, geometry);
+  const Line line(graph.ops[op_index], graph, geometry);
   const uint64_t units = line.units();
   const uint64_t shares =
-      std::min(MaxShares(line, op, geometry), uint64_t{geometry.workers});
-  const Deal deal(units, shares,
-                  LateShares(op, shares, geometry, tiles, op_index),
-                  geometry.late_percent);
+      std::min(MaxShares(line, graph.ops[op_index], geometry),
+               uint64_t{geometry.workers});
   const size_t first_tile = tiles.size();
   uint64_t share = 0;
   uint64_t line_unit = 0;  // where the segment begins on the line
   for (const Segment& segment : line.segments()) {
     for (uint64_t unit = 0; unit < segment.units();) {
       // The share that owns this unit, and where that share ends.
-      while (deal.Begin(share + 1) <= line_unit + unit) ++share;
+      while ((share + 1) * units / shares <= line_unit + unit) ++share;
       const uint64_t end =
-          std::min(segment.units(), deal.Begin(share + 1) - line_unit);
+          std::min(segment.units(), (share + 1) * units / shares - line_unit);
       tiles.push_back(MakeTile(graph, op_index, tiles.size() - first_tile,
                                segment, unit, end));
       tiles.back().share = static_cast<uint32_t>(share);
-      tiles.back().late = deal.IsLate(share);
-      if (op.per_share) {
+      if (graph.ops[op_index].per_share) {
         absl::StrAppend(&tiles.back().counter, ".", share);
       }
       unit = end;

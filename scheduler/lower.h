@@ -28,8 +28,6 @@ struct Tile {
   int32_t kv_head = kNoHead;
   int32_t pinned = kAnyWorker;  // the worker it must go to
   int32_t beside = kNoTile;     // goes to the worker of this tile
-  // For one of the workers that the operation before has kept busy.
-  bool late = false;
   uint64_t streamed_bytes = 0;  // weights, per pass
   std::string label;            // "L03.qkv[17]"
   std::string counter;          // signalled when done; empty: none

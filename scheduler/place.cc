@@ -49,10 +49,6 @@ class Placer {
     } else {
       PlaceShares(begin, end);
     }
-    if (streams) {
-      before_.assign(tiles_.workers, false);
-      for (size_t i = begin; i < end; ++i) before_[result_.worker[i]] = true;
-    }
     if (tile(begin).kv_head != kNoHead && streams) {
       head_workers_.clear();
       for (size_t i = begin; i < end; ++i) {
@@ -83,31 +79,19 @@ class Placer {
   }
 
   void PlaceShares(size_t begin, size_t end) {
-    const size_t shares = tile(end - 1).share + 1;
-    std::vector<uint64_t> bytes(shares, 0);
-    std::vector<bool> late(shares, false);
+    std::vector<uint64_t> bytes(tile(end - 1).share + 1, 0);
     for (size_t i = begin; i < end; ++i) {
       bytes[tile(i).share] += tile(i).streamed_bytes;
-      late[tile(i).share] = tile(i).late;
     }
-    std::vector<uint32_t> by_size(shares);
+    std::vector<uint32_t> by_size(bytes.size());
     std::iota(by_size.begin(), by_size.end(), 0u);
     std::stable_sort(
         by_size.begin(), by_size.end(),
         [&](uint32_t a, uint32_t b) { return bytes[a] > bytes[b]; });
-    std::vector<uint32_t> workers =
-        WorkersByLoad(tile(begin).streamed_bytes > 0, shares);
-    if (std::find(late.begin(), late.end(), true) != late.end()) {
-      // First who is not late, however much else they have.
-      std::stable_sort(
-          by_size.begin(), by_size.end(),
-          [&](uint32_t a, uint32_t b) { return !late[a] && late[b]; });
-      std::stable_sort(
-          workers.begin(), workers.end(),
-          [&](uint32_t a, uint32_t b) { return !before_[a] && before_[b]; });
-    }
-    std::vector<uint32_t> worker_of_share(shares);
-    for (size_t rank = 0; rank < shares; ++rank) {
+    const std::vector<uint32_t> workers =
+        WorkersByLoad(tile(begin).streamed_bytes > 0, bytes.size());
+    std::vector<uint32_t> worker_of_share(bytes.size());
+    for (size_t rank = 0; rank < by_size.size(); ++rank) {
       worker_of_share[by_size[rank]] = workers[rank];
     }
     for (size_t i = begin; i < end; ++i) {
@@ -138,7 +122,6 @@ class Placer {
   const Tiles& tiles_;
   Placement result_;
   std::vector<uint64_t> small_tiles_;  // of each worker, that stream nothing
-  std::vector<bool> before_;  // workers of the last operation that streams
   // Workers with rows of each kv head of the current layer.
   std::vector<std::vector<uint32_t>> head_workers_;
 };

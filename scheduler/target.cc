@@ -147,7 +147,6 @@ void VisitFields(T& t, Visit visit) {
   visit("tagged", t.tagged);
   visit("max_kv_splits", t.max_kv_splits);
   visit("min_gemv_rows", t.min_gemv_rows);
-  visit("late_percent", t.late_percent);
   visit("stream_gb_per_s", t.stream_gb_per_s);
   visit("cache_bytes", t.cache_bytes);
   visit("slots", t.slots);
@@ -171,9 +170,6 @@ absl::Status CheckRanges(const Target& t) {
   if (t.workers == 0) return bad("workers", "must be at least 1");
   if (t.stages == 0) return bad("stages", "must be at least 1");
   if (t.slots == 0) return bad("slots", "must be at least 1");
-  if (t.late_percent == 0 || t.late_percent > 100) {
-    return bad("late_percent", "must be in [1, 100]");
-  }
   if (t.max_kv_splits == 0) return bad("max_kv_splits", "must be at least 1");
   if (t.stream_gb_per_s <= 0) return bad("stream_gb_per_s", "must be above 0");
   return absl::OkStatus();

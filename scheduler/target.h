@@ -24,9 +24,6 @@ struct Target {
   // Rows of a gemv instruction at least, where there are as many. The fewer
   // workers multiply a vector, the fewer of them read it.
   uint32_t min_gemv_rows = 1;
-  // Where a gemv on all workers follows one on some of them only, these come
-  // to it later: how many rows they get, of what the others get.
-  uint32_t late_percent = 100;
   // Cost model. Sources: docs/performance.md; measured ones say so in `notes`.
   double stream_gb_per_s = 100;  // read-only stream, all workers
   // KV cache that is still in a cache when the next pass reads it; 0: none is.
