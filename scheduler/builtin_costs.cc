@@ -68,7 +68,7 @@ void SetInterpreterCosts(Target& target) {
        Cost(std::nullopt, 0.914, {},
             {-0.2372, -0.1183, -0.0588, 0, 0.0673, 0.2265, 0.3494, 0.4713})},
   };
-  // Medians of a trace with temperature, top_k and top_p.
+  // Means of a trace with temperature, top_k and top_p.
   target.costs["sample_slice"] = Cost(std::nullopt, 7.3, {});
   target.costs["sample"] = Cost(std::nullopt, 11.5, {});
   // Not measured, because no decode uses them: estimates, and what is next of
