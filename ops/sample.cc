@@ -21,21 +21,19 @@ class Sampler {
       : op_(op),
         context_(context),
         s_(LoadSampling(context.f32(op.numbers), context.i32(op.ints))) {
-    const uint64_t slices = context.buffer(op.sums).shape[0];
-    const uint64_t stride = context.buffer(op.candidates).shape[1];
-    const float* sums = context.f32(op.sums);
-    for (uint64_t i = 0; i < slices; ++i) {
-      max_ = std::max(max_, sums[i * kSliceSums + kSliceMax]);
-      const uint64_t word =
-          context.ranked(op.candidates)[i * stride + stride - 1];
+    const uint64_t groups = context.buffer(op.groups).shape[0] * kSliceGroups;
+    const float* numbers = context.f32(op.groups);
+    for (uint64_t i = 0; i < groups; ++i) {
+      max_ = std::max(max_, numbers[i * kGroupNumbers + kGroupMax]);
+      const uint64_t word = context.ranked(op.best)[i];
       best_ = std::min(
           best_, {isa::ScoreOfRanked(word), isa::IndexOfRanked(word)}, Before);
     }
-    for (uint64_t i = 0; i < slices; ++i) {
-      const float* slice = sums + i * kSliceSums;
-      const float below = slice[kSliceMax];
-      mass_ += slice[kSliceMass] * RelativeMass(below, max_);
-      tempered_ += slice[kSliceTemperedMass] * TemperedMass(s_, below, max_);
+    for (uint64_t i = 0; i < groups; ++i) {
+      const float* group = numbers + i * kGroupNumbers;
+      const float below = group[kGroupMax];
+      mass_ += group[kGroupMass] * RelativeMass(below, max_);
+      tempered_ += group[kGroupTemperedMass] * TemperedMass(s_, below, max_);
     }
   }
 
@@ -91,8 +89,9 @@ class Sampler {
   float Threshold() const {
     float threshold = MinPThreshold(s_, max_);
     double total = tempered_;
-    if (s_.top_k > 0 && highest_.size() >= static_cast<size_t>(s_.top_k)) {
-      const float kth = highest_[static_cast<size_t>(s_.top_k) - 1].first;
+    if (s_.top_k > 0) {
+      const size_t k = std::min(highest_.size(), static_cast<size_t>(s_.top_k));
+      const float kth = highest_[k - 1].first;
       threshold = std::max(threshold, kth);
       total = MassFrom(kth);
     }
@@ -150,7 +149,7 @@ class Sampler {
   const isa::SampleOperands& op_;
   OpContext& context_;
   const SamplingValues s_;
-  Value best_ = {-INFINITY, isa::kMaxRankedIndex};  // of the slices' bests
+  Value best_ = {-INFINITY, isa::kMaxRankedIndex};  // of the groups' bests
   float max_ = -INFINITY;
   double mass_ = 0;      // of all tokens, relative to the highest
   double tempered_ = 0;  // the same at the temperature

@@ -1,5 +1,5 @@
-// sample over all logits: exact whatever the candidates, and slow. For the
-// pass whose kept tokens reach below the candidates.
+// sample over all logits: exact whatever they are, and slow. For the pass whose
+// kept tokens are more than can be sorted.
 #ifndef MKVM_OPS_SAMPLE_ALL_CUH_
 #define MKVM_OPS_SAMPLE_ALL_CUH_
 
@@ -17,26 +17,31 @@ __device__ inline void VisitAll(const SampleTask& task,
                                 const DeviceContext& context, Visit&& visit) {
   constexpr uint32_t kAtOnce = 8;
   const uint32_t* logits = static_cast<const uint32_t*>(task.at->logits);
-  const uint32_t* counts = static_cast<const uint32_t*>(task.at->counts);
-  const uint32_t last = task.op->n - 1;
+  const bool penalizes = task.s.Penalizes();
+  const uint32_t end = min(task.op->n, task.s.token_limit);
 #pragma unroll 1
-  for (uint32_t base = context.thread(); base <= last;
+  for (uint32_t base = context.thread(); base < end;
        base += kAtOnce * kComputeThreads) {
-    uint32_t words[kAtOnce];
+    float values[kAtOnce];
     uint32_t seen[kAtOnce];
 #pragma unroll
     for (uint32_t i = 0; i < kAtOnce; ++i) {
-      const uint32_t token = min(base + i * kComputeThreads, last);
-      words[i] = ptx::LoadRelaxedGpu(logits + token);
-      seen[i] = task.penalizes ? ptx::LoadRelaxedGpu(counts + token) : 0;
+      const uint32_t token = min(base + i * kComputeThreads, end - 1);
+      values[i] = isa::FloatOfBits(ptx::LoadRelaxedGpu(logits + token));
+      seen[i] = penalizes ? task.Seen(token) : 0;
     }
-#pragma unroll
-    for (uint32_t i = 0; i < kAtOnce; ++i) {
-      const uint32_t token = base + i * kComputeThreads;
-      if (token > last) break;
-      const float value = Penalized(task.s, isa::FloatOfBits(words[i]), token,
-                                    static_cast<int32_t>(seen[i]));
+#pragma unroll 1
+    for (uint32_t token = base;
+         token < end && token < base + kAtOnce * kComputeThreads;
+         token += kComputeThreads) {
+      const float value = ColdPenalized(task.s, values[0], seen[0]);
       if (value != -INFINITY) visit(value, token);
+        // An array in registers has no index that is not constant.
+#pragma unroll
+      for (uint32_t i = 1; i < kAtOnce; ++i) {
+        values[i - 1] = values[i];
+        seen[i - 1] = seen[i];
+      }
     }
   }
 }
@@ -49,14 +54,14 @@ struct Weight {
 // Of the tokens with values from `lowest` up.
 __device__ inline Weight WeightFrom(const SampleTask& task, float lowest,
                                     DeviceContext& context) {
-  float sums[2] = {};
+  Weight mine = {0, 0};
   VisitAll(task, context, [&](float value, uint32_t) {
     if (value < lowest) return;
-    sums[0] += 1;
-    sums[1] += TemperedMass(task.s, value, task.max);
+    mine.count += 1;
+    mine.mass += TemperedMass(task.s, value, task.max);
   });
-  BlockSums(context, SampleSums(context), sums);
-  return {sums[0], sums[1]};
+  const float2 all = ColdSums(context, mine.count, mine.mass);
+  return {all.x, all.y};
 }
 
 // What is asked for: so many tokens, or so much mass.
@@ -67,6 +72,40 @@ struct Wanted {
     return weight.count >= count && weight.mass >= mass;
   }
 };
+
+// How many of the sorted values it takes beside those in `above`, one after the
+// other, until `wanted` is satisfied: the index of the last of them, `count` if
+// all don't do. In every thread.
+__device__ inline uint32_t CountUntil(const SampleTask& task,
+                                      const SortedValues& sorted,
+                                      const Weight& above, const Wanted& wanted,
+                                      DeviceContext& context) {
+  // A thread has neighbouring values, so that sums go in order.
+  const uint32_t each = (sorted.count + kComputeThreads - 1) / kComputeThreads;
+  const uint32_t begin = min(context.thread() * each, sorted.count);
+  const uint32_t end = min(begin + each, sorted.count);
+  float sum = 0;
+#pragma unroll 1
+  for (uint32_t i = begin; i < end; ++i) {
+    sum += TemperedMass(task.s, sorted.value(i), task.max);
+  }
+  float* sums = context.shared->scratch + kListOffset +
+                context.NextPartials() * kComputeThreads;
+  sums[context.thread()] = sum;
+  // Every thread's sum is there before it is added.
+  context.Barrier();
+  Weight weight = {above.count + static_cast<float>(begin), above.mass};
+#pragma unroll 4
+  for (uint32_t t = 0; t < context.thread(); ++t) weight.mass += sums[t];
+  float unsatisfied = 0;
+#pragma unroll 1
+  for (uint32_t i = begin; i < end; ++i) {
+    weight.count += 1;
+    weight.mass += TemperedMass(task.s, sorted.value(i), task.max);
+    if (!wanted.Satisfies(weight)) unsatisfied += 1;
+  }
+  return static_cast<uint32_t>(ColdSums(context, unsatisfied, 0).x);
+}
 
 // The highest value such that the tokens from there up satisfy `wanted`, -inf
 // if all of them don't. Bisected until what is left can be sorted.
@@ -99,14 +138,20 @@ __device__ inline float HighestFrom(const SampleTask& task,
       above = weight;
     }
   }
-  SortedValues sorted = BeginSort(context);
+  SortedValues sorted = NoValues(context);
+  // All have read how many values were sorted before.
+  context.Barrier();
+  if (context.thread() == 0) *sorted.added = 0;
+  // It is 0 before anybody adds to it.
+  context.Barrier();
   VisitAll(task, context, [&](float value, uint32_t token) {
-    if (value >= low && value < high) AddToSort(context, sorted, value, token);
+    if (value >= low && value < high) sorted.Add(value, token);
   });
-  EndSort(context, sorted);
-  const uint32_t in =
-      CountUntil(task, sorted, sorted.count, above.count, above.mass,
-                 wanted.count, wanted.mass, context);
+  // All have added before the sum is read.
+  context.Barrier();
+  sorted.count = min(*sorted.added, kMaxSorted);
+  SortMany(sorted.words, sorted.count, context.thread());
+  const uint32_t in = CountUntil(task, sorted, above, wanted, context);
   // Rounding may leave the sum of all of them a hair below what is wanted.
   return sorted.value(min(in, sorted.count - 1));
 }
@@ -129,16 +174,16 @@ __device__ inline float ThresholdOfAll(const SampleTask& task,
   return threshold;
 }
 
-// The token drawn from those with values from `threshold` up, in thread 0.
+// The token drawn from those with values from `threshold` up.
 __device__ inline uint32_t DrawFromAll(const SampleTask& task, float threshold,
                                        DeviceContext& context) {
   Best best = {-INFINITY, isa::kMaxRankedIndex};
   VisitAll(task, context, [&](float value, uint32_t token) {
     if (value < threshold) return;
     best = BetterOf(
-        best, {DrawScore(task.s, value, context.position(), token), token});
+        best, {ColdDrawScore(task.s, value, context.position(), token), token});
   });
-  return BlockBest(context, best).row;
+  return ColdBest(context, best).row;
 }
 
 // The first of all tokens in the order of argmax that ranks behind `last`, in
@@ -151,7 +196,59 @@ __device__ inline Best NextOfAll(const SampleTask& task, const Best& last,
       best = BetterOf(best, {value, token});
     }
   });
-  return BlockTop(context, {best, best.score}).best;
+  return ColdBest(context, best);
+}
+
+// Where the log-probabilities of the pass go; nullptr if they don't.
+__device__ inline uint64_t* RecordOfPass(const SampleTask& task,
+                                         const DeviceContext& context) {
+  const uint2 dims = context.slot->dims[SampleIndex::logprobs];
+  const int64_t next = context.position() + 1;
+  // Past the end: advance says so.
+  if (task.s.logprobs < 0 || next >= static_cast<int64_t>(dims.x)) {
+    return nullptr;
+  }
+  return static_cast<uint64_t*>(task.at->logprobs) + next * dims.y;
+}
+__device__ inline void StoreLogprob(const SampleTask& task, uint64_t* at,
+                                    float value, uint32_t token) {
+  ptx::StoreRelaxedGpu(
+      at, isa::PackRanked(value - task.max - logf(task.mass), token, 0));
+}
+
+// What follows returns the context, whose address nobody takes. Two functions:
+// as one they take registers that the interpreter's loop needs.
+//
+// The token, when those that matter can't be sorted.
+struct OverAll {
+  uint32_t token;
+  DeviceContext context;
+};
+static __device__ __noinline__ OverAll SampleOverAll(SampleTask task,
+                                                     DeviceContext context) {
+  const SamplingValues& s = task.s;
+  const float threshold = s.top_k > 0 || s.top_p < 1
+                              ? ThresholdOfAll(task, context)
+                              : MinPThreshold(s, task.max);
+  const uint32_t token = DrawFromAll(task, threshold, context);
+  return {token, context};
+}
+
+// Records the log-probabilities of the token and of the highest of all.
+static __device__ __noinline__ DeviceContext RecordOverAll(
+    SampleTask task, uint32_t token, uint64_t* record, DeviceContext context) {
+  if (context.thread() == 0) {
+    StoreLogprob(task, record, task.ValueOf(token), token);
+  }
+  Best last = {INFINITY, 0};
+#pragma unroll 1
+  for (int32_t i = 1; i <= task.s.logprobs; ++i) {
+    last = NextOfAll(task, last, context);
+    if (context.thread() == 0) {
+      StoreLogprob(task, record + i, last.score, last.row);
+    }
+  }
+  return context;
 }
 
 }  // namespace mkvm::ops

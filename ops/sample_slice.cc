@@ -1,11 +1,23 @@
-#include <algorithm>
-#include <utility>
 #include <vector>
 
 #include "ops/op_context.h"
 #include "ops/sampling.h"
 
 namespace mkvm::ops {
+namespace {
+
+struct Ranked {
+  float score = -INFINITY;
+  uint32_t token = isa::kMaxRankedIndex;
+};
+
+void KeepBetter(Ranked& best, const Ranked& other) {
+  if (isa::RanksBefore(other.score, other.token, best.score, best.token)) {
+    best = other;
+  }
+}
+
+}  // namespace
 
 absl::Status RunSampleSlice(const isa::SampleSliceOperands& op,
                             OpContext& context) {
@@ -14,48 +26,38 @@ absl::Status RunSampleSlice(const isa::SampleSliceOperands& op,
   const float* logits = context.f32(op.logits);
   const int32_t* counts = context.i32(op.counts);
   const bool draws = s.temperature > 0 && !s.Filters();
-  const auto before = [](const auto& a, const auto& b) {
-    return isa::RanksBefore(a.first, a.second, b.first, b.second);
-  };
-
-  std::vector<std::pair<float, uint32_t>> values;
-  std::pair<float, uint32_t> best = {-INFINITY, isa::kMaxRankedIndex};
-  for (uint32_t token = op.begin; token < op.begin + op.count; ++token) {
-    const float value = Penalized(s, logits[token], token, counts[token]);
-    values.emplace_back(value, token);
-    const std::pair<float, uint32_t> score = {
-        draws ? DrawScore(s, value, context.position, token) : value, token};
-    if (before(score, best)) best = score;
+  std::vector<float> values;
+  for (uint32_t group = 0; group < kSliceGroups; ++group) {
+    values.clear();
+    Ranked highest;
+    Ranked best;
+    for (uint32_t member = 0; member < kMaxGroupRows; ++member) {
+      const uint32_t offset = OffsetInSlice(group, member);
+      if (offset >= op.count) break;
+      const uint32_t token = op.begin + offset;
+      const float value = Penalized(s, logits[token], token, counts[token]);
+      values.push_back(value);
+      KeepBetter(highest, {value, token});
+      KeepBetter(best,
+                 {draws ? DrawScore(s, value, context.position, token) : value,
+                  token});
+    }
+    double mass = 0;
+    double tempered = 0;
+    if (s.Weighs()) {
+      for (const float value : values) {
+        mass += RelativeMass(value, highest.score);
+        tempered += TemperedMass(s, value, highest.score);
+      }
+    }
+    const uint64_t index = uint64_t{op.slice} * kSliceGroups + group;
+    context.ranked(op.best)[index] = isa::PackRanked(best.score, best.token, 0);
+    float* numbers = context.f32(op.groups) + index * kGroupNumbers;
+    numbers[kGroupMax] = highest.score;
+    numbers[kGroupMass] = static_cast<float>(mass);
+    numbers[kGroupTemperedMass] = static_cast<float>(tempered);
+    numbers[kGroupBegin] = static_cast<float>(op.begin);
   }
-  float max = -INFINITY;
-  for (const auto& [value, token] : values) max = std::max(max, value);
-  double mass = 0;
-  double tempered = 0;
-  for (const auto& [value, token] : values) {
-    mass += RelativeMass(value, max);
-    tempered += TemperedMass(s, value, max);
-  }
-
-  const bool wanted = s.Filters() || s.logprobs > 0;
-  const size_t kept = wanted ? std::min<size_t>(op.kept, values.size()) : 0;
-  std::partial_sort(values.begin(),
-                    values.begin() + static_cast<ptrdiff_t>(
-                                         std::min(kept + 1, values.size())),
-                    values.end(), before);
-  uint64_t* candidates =
-      context.ranked(op.candidates) + uint64_t{op.slice} * (op.kept + 1);
-  for (uint32_t i = 0; i < op.kept; ++i) {
-    const bool is_one = i < kept && values[i].first != -INFINITY;
-    candidates[i] = is_one
-                        ? isa::PackRanked(values[i].first, values[i].second, 0)
-                        : isa::PackRanked(-INFINITY, isa::kMaxRankedIndex, 0);
-  }
-  candidates[op.kept] = isa::PackRanked(best.first, best.second, 0);
-  float* sums = context.f32(op.sums) + uint64_t{op.slice} * kSliceSums;
-  sums[kSliceMax] = max;
-  sums[kSliceMass] = static_cast<float>(mass);
-  sums[kSliceTemperedMass] = static_cast<float>(tempered);
-  sums[kSliceHidden] = kept < values.size() ? values[kept].first : -INFINITY;
   return absl::OkStatus();
 }
 

@@ -1,60 +1,59 @@
-// What both ways of sampling share: what is known of the pass, and a few of
-// the tokens sorted by value.
+// What all ways of sampling share: what is known of the pass, and some of the
+// tokens sorted by value.
 #ifndef MKVM_OPS_SAMPLE_SORT_CUH_
 #define MKVM_OPS_SAMPLE_SORT_CUH_
 
+#include "ops/cold_reduce.cuh"
 #include "ops/device_context.cuh"
 #include "ops/reduce.cuh"
 #include "ops/sampling.h"
 
 namespace mkvm::ops {
 
-// How the scratch is used: BlockBest has the first floats, then sums, the
-// slices' maxima and a list of them, the sorted values, a sum for every thread,
-// and BlockTop has the last.
+// How the scratch is used: two counts, the warps' bests and highest values,
+// where the slices begin, the list of what to look at (or a sum for every
+// thread, when nobody looks at the list any more), the sorted values; the
+// block's reductions have the end.
+inline constexpr uint32_t kListedOffset = 0;
+inline constexpr uint32_t kAddedOffset = 1;
+inline constexpr uint32_t kBestsOffset = 16;
+inline constexpr uint32_t kTopsOffset = kBestsOffset + 2 * kComputeWarps;
+inline constexpr uint32_t kBeginsOffset = kTopsOffset + kComputeThreads;
+inline constexpr uint32_t kListOffset = kBeginsOffset + 192;
 inline constexpr uint32_t kMaxSorted = 1024;
-inline constexpr uint32_t kSampleSumsOffset = 32;
-inline constexpr uint32_t kMaximaOffset =
-    kSampleSumsOffset + 2 * kMaxSums * kComputeWarps;
-// More slices than this and all logits are looked at.
-inline constexpr uint32_t kMaxSliceList = 256;
-inline constexpr uint32_t kSliceListOffset = kMaximaOffset + kMaxSliceList;
-inline constexpr uint32_t kSortedOffset = kSliceListOffset + kMaxSliceList;
-inline constexpr uint32_t kThreadSumsOffset = kSortedOffset + 2 * kMaxSorted;
-static_assert(kThreadSumsOffset + 2 * kComputeThreads <= kTopOffset);
-
-__device__ inline float* SampleSums(const DeviceContext& context) {
-  return context.shared->scratch + kSampleSumsOffset;
-}
+inline constexpr uint32_t kSortedOffset = kColdOffset - 2 * kMaxSorted;
+inline constexpr uint32_t kMaxListed = kSortedOffset - kListOffset;
+static_assert(kListOffset < kSortedOffset &&
+              kMaxListed >= 2 * kComputeThreads && kTopsOffset % 4 == 0 &&
+              kSortedOffset % 2 == 0);
 
 struct SampleTask {
   const isa::SampleOperands* op;
   const SampleAddresses* at;
   SamplingValues s;
-  bool penalizes;
+  uint32_t prompt_tokens;
   float max;
   float mass;      // of all tokens, relative to the highest
   float tempered;  // the same at the temperature
-  float hidden;    // the highest value that is no candidate
 
+  __device__ uint32_t Seen(uint32_t token) const {
+    return ptx::LoadRelaxedGpu(static_cast<const uint32_t*>(at->counts) +
+                               token);
+  }
+  // REQUIRES: token < the limit.
   __device__ float ValueOf(uint32_t token) const {
     const uint32_t word =
         ptx::LoadRelaxedGpu(static_cast<const uint32_t*>(at->logits) + token);
-    const uint32_t count =
-        penalizes ? ptx::LoadRelaxedGpu(
-                        static_cast<const uint32_t*>(at->counts) + token)
-                  : 0;
-    return Penalized(s, isa::FloatOfBits(word), token,
-                     static_cast<int32_t>(count));
+    return ColdPenalized(s, isa::FloatOfBits(word),
+                         s.Penalizes() ? Seen(token) : 0);
   }
 };
 
-// Some tokens in shared memory, best first in the order of argmax.
+// Some tokens in shared memory; once sorted, best first in the order of argmax.
 struct SortedValues {
   uint64_t* words;  // OrderOf(value), then the complement of the token
-  uint32_t* added;
+  uint32_t* added;  // how many there would be if all did fit
   uint32_t count;
-  float cut;  // all candidates from there up are among them
 
   __device__ float value(uint32_t i) const {
     return FloatOfOrder(static_cast<uint32_t>(words[i] >> 32));
@@ -62,124 +61,74 @@ struct SortedValues {
   __device__ uint32_t token(uint32_t i) const {
     return ~static_cast<uint32_t>(words[i]);
   }
-};
-
-__device__ inline SortedValues BeginSort(DeviceContext& context) {
-  float* scratch = context.shared->scratch;
-  SortedValues sorted = {reinterpret_cast<uint64_t*>(scratch + kSortedOffset),
-                         reinterpret_cast<uint32_t*>(scratch), 0, INFINITY};
-  if (context.thread() == 0) *sorted.added = 0;
-  // It is 0 before anybody adds to it; what was sorted before has been read.
-  context.Barrier();
-  return sorted;
-}
-
-// More than fit are left out.
-__device__ inline void AddToSort(const DeviceContext&,
-                                 const SortedValues& sorted, float value,
-                                 uint32_t token) {
-  const uint32_t i = atomicAdd(sorted.added, 1);
-  if (i < kMaxSorted) {
-    sorted.words[i] = uint64_t{OrderOf(value)} << 32 | ~token;
-  }
-}
-
-// One step of the bitonic sort (Batcher 1968), descending, over `size` words.
-__device__ inline void SortStep(uint64_t* words, uint32_t size, uint32_t run,
-                                uint32_t stride, uint32_t thread) {
-#pragma unroll 1
-  for (uint32_t p = thread; p < size / 2; p += kComputeThreads) {
-    const uint32_t i = 2 * p - (p & (stride - 1));
-    const uint64_t a = words[i];
-    const uint64_t b = words[i + stride];
-    if ((a < b) == ((i & run) == 0)) {
-      words[i] = b;
-      words[i + stride] = a;
+  // More than fit are left out.
+  __device__ void Add(float value, uint32_t token) const {
+    const uint32_t i = ptx::AddShared(added, 1);
+    if (i < kMaxSorted) {
+      words[i] = uint64_t{OrderOf(value + 0.0f)} << 32 | ~token;
     }
   }
+};
+__device__ inline SortedValues NoValues(const DeviceContext& context) {
+  float* scratch = context.shared->scratch;
+  return {reinterpret_cast<uint64_t*>(scratch + kSortedOffset),
+          reinterpret_cast<uint32_t*>(scratch) + kAddedOffset, 0};
 }
 
-// True if all that was added fits.
-__device__ inline bool EndSort(DeviceContext& context, SortedValues& sorted) {
-  // All have added before the sum is read.
-  context.Barrier();
-  const uint32_t added = *sorted.added;
-  sorted.count = min(added, kMaxSorted);
+// Up to two values for a lane.
+inline constexpr uint32_t kFewSorted = 64;
+
+// Sorts them. By one warp. REQUIRES: 0 < count <= kFewSorted.
+__device__ inline void SortFew(const SortedValues& sorted, uint32_t lane) {
+  const uint32_t last = sorted.count - 1;
+  const uint64_t a = sorted.words[min(lane, last)];
+  const uint64_t b = sorted.words[min(lane + 32, last)];
+  // A word's place is the number of higher ones.
+  uint32_t place_a = 0;
+  uint32_t place_b = 0;
+#pragma unroll 4
+  for (uint32_t i = 0; i < sorted.count; ++i) {
+    const uint64_t other = sorted.words[i];
+    place_a += other > a ? 1 : 0;
+    place_b += other > b ? 1 : 0;
+  }
+  // All lanes have read the words before one is moved.
+  __syncwarp();
+  if (lane <= last) sorted.words[place_a] = a;
+  if (lane + 32 <= last) sorted.words[place_b] = b;
+  // All are in their places before any is read.
+  __syncwarp();
+}
+
+// The same for any number, by all compute threads: the bitonic sort (Batcher
+// 1968), descending. Nobody writes the words before it is called.
+static __device__ __noinline__ void SortMany(uint64_t* words, uint32_t count,
+                                             uint32_t thread) {
   uint32_t size = 2;
-  while (size < sorted.count) size *= 2;
-  for (uint32_t i = sorted.count + context.thread(); i < size;
-       i += kComputeThreads) {
-    sorted.words[i] = 0;  // behind every value
+  while (size < count) size *= 2;
+  for (uint32_t i = count + thread; i < size; i += kComputeThreads) {
+    words[i] = 0;  // behind every value
   }
   // The words are there before they are sorted.
-  context.Barrier();
-  if (size <= kComputeThreads) {
-    // Few: each word's place is the number of higher ones.
-    const uint64_t mine = sorted.words[min(context.thread(), size - 1)];
-    uint32_t place = 0;
-#pragma unroll 4
-    for (uint32_t i = 0; i < sorted.count; ++i) {
-      place += sorted.words[i] > mine ? 1 : 0;
-    }
-    // All have read the words before one is moved.
-    context.Barrier();
-    if (context.thread() < sorted.count) sorted.words[place] = mine;
-  } else {
+  ptx::SyncNamed(1, kComputeThreads);
 #pragma unroll 1
-    for (uint32_t run = 2; run <= size; run *= 2) {
+  for (uint32_t run = 2; run <= size; run *= 2) {
 #pragma unroll 1
-      for (uint32_t stride = run / 2; stride > 0; stride /= 2) {
-        SortStep(sorted.words, size, run, stride, context.thread());
-        // A step sees the one before.
-        context.Barrier();
+    for (uint32_t stride = run / 2; stride > 0; stride /= 2) {
+#pragma unroll 1
+      for (uint32_t p = thread; p < size / 2; p += kComputeThreads) {
+        const uint32_t i = 2 * p - (p & (stride - 1));
+        const uint64_t a = words[i];
+        const uint64_t b = words[i + stride];
+        if ((a < b) == ((i & run) == 0)) {
+          words[i] = b;
+          words[i + stride] = a;
+        }
       }
+      // A step sees the one before; all see the last.
+      ptx::SyncNamed(1, kComputeThreads);
     }
   }
-  // All see the last step.
-  context.Barrier();
-  return added <= kMaxSorted;
-}
-
-// How many of the first `count` sorted values it takes, one after the other,
-// until `begin_count` and they are `wanted_count` and `begin_mass` and their
-// mass is `wanted_mass`: the index of the last of them, `count` if all don't
-// do. In every thread.
-__device__ inline uint32_t CountUntil(const SampleTask& task,
-                                      const SortedValues& sorted,
-                                      uint32_t count, float begin_count,
-                                      float begin_mass, float wanted_count,
-                                      float wanted_mass,
-                                      DeviceContext& context) {
-  // A thread has neighbouring values, so that sums go in order.
-  const uint32_t each = (count + kComputeThreads - 1) / kComputeThreads;
-  const uint32_t threads = each == 0 ? 0 : (count + each - 1) / each;
-  const uint32_t begin = min(context.thread() * each, count);
-  const uint32_t end = min(begin + each, count);
-  float sum = 0;
-#pragma unroll 1
-  for (uint32_t i = begin; i < end; ++i) {
-    sum += TemperedMass(task.s, sorted.value(i), task.max);
-  }
-  float* sums = context.shared->scratch + kThreadSumsOffset +
-                context.NextPartials() * kComputeThreads;
-  sums[context.thread()] = sum;
-  // Every thread's sum is there before it is added.
-  context.Barrier();
-  float mass = begin_mass;
-  const uint32_t before = min(context.thread(), threads);
-#pragma unroll 4
-  for (uint32_t t = 0; t < before; ++t) mass += sums[t];
-  float unsatisfied[1] = {};
-#pragma unroll 1
-  for (uint32_t i = begin; i < end; ++i) {
-    mass += TemperedMass(task.s, sorted.value(i), task.max);
-    if (mass < wanted_mass ||
-        begin_count + static_cast<float>(i + 1) < wanted_count) {
-      unsatisfied[0] += 1;
-    }
-  }
-  BlockSums(context, SampleSums(context), unsatisfied);
-  return static_cast<uint32_t>(unsatisfied[0]);
 }
 
 }  // namespace mkvm::ops

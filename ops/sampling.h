@@ -30,20 +30,34 @@ enum SamplingInt : uint32_t {
   kLogprobs = 4,
 };
 
-// Of a slice: what it says of its logits beside the candidates.
-enum SliceSum : uint32_t {
-  kSliceMax = 0,
-  kSliceMass = 1,          // sum of e^(v - max)
-  kSliceTemperedMass = 2,  // sum of e^((v - max) / temperature)
-  kSliceHidden = 3,        // the highest v that is no candidate; -inf: none
-};
-inline constexpr uint32_t kSliceSums = 4;
-// Candidates of a slice at most, and its logits at most.
-inline constexpr uint32_t kMaxSliceCandidates = 96;
+// A slice's tokens are in groups, eight neighbours (32 bytes of logits) in the
+// one, the next eight in the next: likely tokens are often neighbours, and are
+// spread so. On the GPU a group is what a warp looks at.
+inline constexpr uint32_t kSliceGroups = 8;
+inline constexpr uint32_t kGroupRun = 8;
 inline constexpr uint32_t kMaxSliceRows = 2048;
+inline constexpr uint32_t kMaxGroupRows = kMaxSliceRows / kSliceGroups;
+
+// Where in the slice the group's token `member` is; past the slice's end there
+// is none. Ascending.
+MKVM_HOST_DEVICE inline uint32_t OffsetInSlice(uint32_t group,
+                                               uint32_t member) {
+  return member / kGroupRun * (kGroupRun * kSliceGroups) + group * kGroupRun +
+         member % kGroupRun;
+}
+
+// What is known of a group beside its best token.
+enum GroupNumber : uint32_t {
+  kGroupMax = 0,
+  kGroupMass = 1,          // sum of e^(v - max)
+  kGroupTemperedMass = 2,  // sum of e^((v - max) / temperature)
+  kGroupBegin = 3,         // the slice's first token
+};
+inline constexpr uint32_t kGroupNumbers = 4;
 
 struct SamplingValues {
   float temperature;
+  float inverse_temperature;  // 1 at temperature 0
   float top_p;
   float min_p;
   float repetition_penalty;
@@ -59,6 +73,11 @@ struct SamplingValues {
   MKVM_HOST_DEVICE bool Filters() const {
     return temperature > 0 && (top_k > 0 || top_p < 1 || min_p > 0);
   }
+  // Whether the masses of all tokens matter. With top_k those of the tokens
+  // that it keeps do.
+  MKVM_HOST_DEVICE bool Weighs() const {
+    return logprobs >= 0 || (temperature > 0 && top_p < 1 && top_k <= 0);
+  }
   MKVM_HOST_DEVICE bool Penalizes() const {
     return repetition_penalty != 1 || presence_penalty != 0 ||
            frequency_penalty != 0;
@@ -69,6 +88,7 @@ MKVM_HOST_DEVICE inline SamplingValues LoadSampling(const float* numbers,
                                                     const int32_t* ints) {
   SamplingValues s;
   s.temperature = numbers[kTemperature];
+  s.inverse_temperature = s.temperature > 0 ? 1 / s.temperature : 1.0f;
   s.top_p = numbers[kTopP];
   s.min_p = numbers[kMinP];
   s.repetition_penalty = numbers[kRepetitionPenalty];
@@ -116,6 +136,9 @@ MKVM_HOST_DEVICE inline uint32_t MultiplyHigh(uint32_t a, uint32_t b) {
 MKVM_HOST_DEVICE inline PhiloxBlock Philox(PhiloxBlock counter, uint32_t key0,
                                            uint32_t key1) {
   uint32_t* const c = counter.words;
+#if defined(__CUDA_ARCH__)
+#pragma unroll 1  // the GPU's instructions for this come from afar
+#endif
   for (int round = 0; round < 10; ++round) {
     const uint32_t high0 = MultiplyHigh(0xd2511f53u, c[0]);
     const uint32_t low0 = 0xd2511f53u * c[0];
@@ -166,7 +189,7 @@ MKVM_HOST_DEVICE inline float FloatOfOrder(uint32_t order) {
 // What a token is ranked by when chance decides.
 MKVM_HOST_DEVICE inline float DrawScore(const SamplingValues& s, float value,
                                         int64_t position, uint32_t token) {
-  return value / s.temperature + Gumbel(s, position, token);
+  return value * s.inverse_temperature + Gumbel(s, position, token);
 }
 
 // Probabilities are relative to that of the highest value.
@@ -175,9 +198,8 @@ MKVM_HOST_DEVICE inline float RelativeMass(float value, float max) {
 }
 MKVM_HOST_DEVICE inline float TemperedMass(const SamplingValues& s, float value,
                                            float max) {
-  if (value == -INFINITY) return 0.0f;
-  return s.temperature > 0 ? expf((value - max) / s.temperature)
-                           : expf(value - max);
+  return value == -INFINITY ? 0.0f
+                            : expf((value - max) * s.inverse_temperature);
 }
 
 // The lowest value that min_p keeps.

@@ -74,9 +74,13 @@ class Connector {
 
   bool CanBeTagged(const isa::Instruction& reader, uint32_t buffer) const {
     if (!options_.tagged) return false;
+    // It reads what has no tags of the same producers, and waits for their
+    // counter anyway.
+    if (reader.opcode == static_cast<uint16_t>(isa::Opcode::kSample)) {
+      return false;
+    }
     if (options_.release_at_end &&
-        (reader.opcode == static_cast<uint16_t>(isa::Opcode::kArgmax) ||
-         reader.opcode == static_cast<uint16_t>(isa::Opcode::kSample))) {
+        reader.opcode == static_cast<uint16_t>(isa::Opcode::kArgmax)) {
       return false;
     }
     const isa::Buffer& b = program_.buffers[buffer];

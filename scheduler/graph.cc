@@ -305,7 +305,6 @@ class Builder {
   // The LM head with a choice by vm::SamplingOptions: every worker looks at a
   // slice of the logits, one chooses.
   uint32_t MakeSample(const isa::GemvOperands& head) {
-    constexpr uint32_t kCandidates = 96;
     const uint64_t slices = SampleSlices(c_.vocab_size, g_).size() - 1;
     Add("lm_head", "logits", {head});
     graph_.ops.back().every_worker = true;
@@ -317,18 +316,16 @@ class Builder {
     slice.ints = Tensor("sampling.ints", DType::kI32, BufferKind::kInput, {8});
     slice.counts = Tensor("token_counts", DType::kI32, BufferKind::kState,
                           {c_.vocab_size});
-    slice.candidates =
-        Tensor("candidates", DType::kRanked, BufferKind::kActivation,
-               {slices, kCandidates + 1});
-    slice.sums = Tensor("candidates.sums", DType::kF32, BufferKind::kActivation,
-                        {slices, 4});
+    slice.best = Tensor("slices.best", DType::kRanked, BufferKind::kActivation,
+                        {slices, 8});
+    slice.groups = Tensor("slices.groups", DType::kF32, BufferKind::kActivation,
+                          {slices, 8, 4});
     slice.count = c_.vocab_size;
-    slice.kept = kCandidates;
-    Add("sample_slice", "candidates", {slice});
+    Add("sample_slice", "slices", {slice});
     isa::SampleOperands sample;
     sample.logits = slice.logits;
-    sample.candidates = slice.candidates;
-    sample.sums = slice.sums;
+    sample.best = slice.best;
+    sample.groups = slice.groups;
     sample.numbers = slice.numbers;
     sample.ints = slice.ints;
     sample.run = run_;

@@ -70,22 +70,19 @@ constexpr bool IsSampling(isa::Opcode opcode) {
   return opcode == isa::Opcode::kSampleSlice || opcode == isa::Opcode::kSample;
 }
 
-static __device__ __noinline__ ops::DeviceContext RunSamplingBody(
-    const ops::InstructionSlot& slot, uint32_t code,
-    ops::DeviceContext context) {
-#define MKVM_OP(value, Name, name, synopsis)                              \
-  if constexpr (IsSampling(isa::Opcode::k##Name)) {                       \
-    if (code == static_cast<uint32_t>(isa::Opcode::k##Name)) {            \
-      ops::Device##Name(                                                  \
-          *reinterpret_cast<const isa::Name##Operands*>(                  \
-              slot.instruction.operands),                                 \
-          *reinterpret_cast<const ops::Name##Addresses*>(slot.addresses), \
-          context);                                                       \
-    }                                                                     \
+#define MKVM_SAMPLING(Name)                                           \
+  static __device__ __noinline__ ops::DeviceContext Run##Name##Body(  \
+      ops::DeviceContext context) {                                   \
+    ops::Device##Name(*reinterpret_cast<const isa::Name##Operands*>(  \
+                          context.slot->instruction.operands),        \
+                      *reinterpret_cast<const ops::Name##Addresses*>( \
+                          context.slot->addresses),                   \
+                      context);                                       \
+    return context;                                                   \
   }
-#include "isa/opcodes.def"
-  return context;
-}
+MKVM_SAMPLING(SampleSlice)
+MKVM_SAMPLING(Sample)
+#undef MKVM_SAMPLING
 
 // Bodies that don't run in every layer: out of line, so that they cost the
 // others no registers.
@@ -140,9 +137,13 @@ __device__ __forceinline__ void RunBody(const ops::InstructionSlot& slot,
     }                                                                     \
   }
 #include "isa/opcodes.def"
-  context = IsSampling(static_cast<isa::Opcode>(code))
-                ? RunSamplingBody(slot, code, context)
-                : RunColdBody(slot, code, context);
+  if (code == static_cast<uint32_t>(isa::Opcode::kSample)) {
+    context = RunSampleBody(context);
+  } else if (code == static_cast<uint32_t>(isa::Opcode::kSampleSlice)) {
+    context = RunSampleSliceBody(context);
+  } else {
+    context = RunColdBody(slot, code, context);
+  }
 }
 
 // Traced kernel: who marks the begin and the end. Not of warp 0, which has the

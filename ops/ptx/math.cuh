@@ -1,5 +1,5 @@
 // Arithmetic for which CUDA C++ has no short form.
-// Source: PTX ISA, "ex2.approx", "cvt.rn.bf16x2".
+// Source: PTX ISA, "ex2.approx", "cvt.rn.bf16x2", "max".
 #ifndef MKVM_OPS_PTX_MATH_CUH_
 #define MKVM_OPS_PTX_MATH_CUH_
 
@@ -26,6 +26,13 @@ __device__ inline uint32_t PackBf16(float low, float high) {
   uint32_t packed;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
+}
+
+// The higher one; a NaN if one of them is.
+__device__ inline float MaxOrNan(float a, float b) {
+  float max;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(max) : "f"(a), "f"(b));
+  return max;
 }
 
 }  // namespace mkvm::ptx

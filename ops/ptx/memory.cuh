@@ -1,5 +1,5 @@
-// Global memory accesses, named by operation, ordering and scope.
-// Source: PTX ISA, "ld", "st", "red" and "Memory Consistency Model".
+// Memory accesses, named by operation, ordering and scope.
+// Source: PTX ISA, "ld", "st", "red", "atom" and "Memory Consistency Model".
 #ifndef MKVM_OPS_PTX_MEMORY_CUH_
 #define MKVM_OPS_PTX_MEMORY_CUH_
 
@@ -116,6 +116,18 @@ __device__ inline uint32_t ExchangeRelaxedGpu(uint32_t* address,
   asm volatile("atom.relaxed.gpu.global.exch.b32 %0, [%1], %2;"
                : "=r"(old)
                : "l"(address), "r"(value)
+               : "memory");
+  return old;
+}
+
+// Adds to a word of shared memory and returns what was there. For few lanes of
+// a warp: atomicAdd has code to add for all of them first.
+__device__ inline uint32_t AddShared(uint32_t* address, uint32_t value) {
+  uint32_t old;
+  asm volatile("atom.shared.add.u32 %0, [%1], %2;"
+               : "=r"(old)
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(address))),
+                 "r"(value)
                : "memory");
   return old;
 }

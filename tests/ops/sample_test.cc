@@ -14,8 +14,8 @@ using ::testing::ElementsAre;
 TEST(SampleTest, Encodes) {
   isa::SampleOperands op;
   op.logits = 1;
-  op.candidates = 2;
-  op.sums = 3;
+  op.best = 2;
+  op.groups = 3;
   op.numbers = 4;
   op.ints = 5;
   op.run = 6;
@@ -34,7 +34,7 @@ TEST(SampleTest, IsValidAndRoundTrips) {
 TEST(SampleTest, RejectsBadOperands) {
   SamplingProgram made = MakeSampling(FallingLogits(100, 1), {}, 3);
   made.program.ClearInstructions();
-  for (const uint32_t id : {made.sample.candidates, made.sample.sums}) {
+  for (const uint32_t id : {made.sample.best, made.sample.groups}) {
     made.program.buffer(id).kind = isa::BufferKind::kState;
   }
   made.program.buffer(made.sample.y).kind = isa::BufferKind::kState;
@@ -42,17 +42,16 @@ TEST(SampleTest, RejectsBadOperands) {
   using Op = isa::SampleOperands;
   reject.Expect("n is 0", [](Op& op) { op.n = 0; });
   reject.Expect("n goes past 2^24 - 1", [](Op& op) { op.n = 1u << 24; });
-  reject.Expect("sums does not have 4 columns", [](OpProgram& p, Op& op) {
-    p.buffer(op.sums).shape = {3, 5};
+  reject.Expect("best does not have 8 columns", [](OpProgram& p, Op& op) {
+    p.buffer(op.best).shape = {3, 9};
   });
-  reject.Expect("candidates and sums differ in slices",
+  reject.Expect("groups does not have 8 rows of 4 numbers",
                 [](OpProgram& p, Op& op) {
-                  p.buffer(op.sums).shape = {2, 4};
+                  p.buffer(op.groups).shape = {3, 8, 5};
                 });
-  reject.Expect("candidates does not have 2 to 97 columns",
-                [](OpProgram& p, Op& op) {
-                  p.buffer(op.candidates).shape = {3, 98};
-                });
+  reject.Expect("best and groups differ in slices", [](OpProgram& p, Op& op) {
+    p.buffer(op.groups).shape = {2, 8, 4};
+  });
   reject.Expect("logprobs does not have columns", [](OpProgram& p, Op& op) {
     p.buffer(op.logprobs).shape = {64};
   });
@@ -159,23 +158,35 @@ TEST(SampleTest, PositionsAndSeedsAreIndependentAndRepeatable) {
   EXPECT_LT(same_seed, 10);
 }
 
-// The same token however the vocabulary is cut, and with few candidates.
-TEST(SampleTest, SlicesAndCandidatesDontMatter) {
+// The same token however the vocabulary is cut.
+TEST(SampleTest, SlicesDontMatter) {
   const std::vector<float> logits = FallingLogits(3000, 9);
   for (const Named& c : Cases()) {
     SCOPED_TRACE(c.name);
     for (int64_t position = 0; position < 10; ++position) {
       std::set<uint32_t> tokens;
       for (const uint32_t slices : {2, 3, 17}) {
-        for (const uint32_t kept : {1, 8, 64}) {
-          SamplingProgram sampling =
-              MakeSampling(logits, c.options, slices, {}, 0, kept);
-          ASSERT_TRUE(sampling.program.RunReference(position).ok());
-          tokens.insert(sampling.Token());
-        }
+        SamplingProgram sampling = MakeSampling(logits, c.options, slices);
+        ASSERT_TRUE(sampling.program.RunReference(position).ok());
+        tokens.insert(sampling.Token());
       }
       EXPECT_EQ(tokens.size(), 1u);
     }
+  }
+}
+
+// Fewer tokens than top_k: top_p is of the mass of them all.
+TEST(SampleTest, TopKOfMoreThanThereAreKeepsAll) {
+  const std::vector<float> logits = FallingLogits(60, 21);
+  const SamplingCase fewer = {.top_p = 0.8f, .token_limit = 40};
+  SamplingCase more = fewer;
+  more.top_k = 50;
+  for (int64_t position = 0; position < 50; ++position) {
+    SamplingProgram without = MakeSampling(logits, fewer, 2);
+    SamplingProgram with = MakeSampling(logits, more, 2);
+    ASSERT_TRUE(without.program.RunReference(position).ok());
+    ASSERT_TRUE(with.program.RunReference(position).ok());
+    EXPECT_EQ(with.Token(), without.Token());
   }
 }
 

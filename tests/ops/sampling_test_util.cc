@@ -28,26 +28,28 @@ std::vector<int32_t> SamplingCase::Ints() const {
           0};
 }
 
-std::vector<std::pair<float, uint32_t>> SamplingProgram::Candidates(
-    size_t slice) const {
-  const auto all = program.Ranked(sample.candidates);
-  const uint32_t kept = slices[slice].kept;
-  std::vector<std::pair<float, uint32_t>> candidates;
-  for (size_t i = slice * (kept + 1); i < slice * (kept + 1) + kept; ++i) {
-    if (all[i].second != isa::kMaxRankedIndex) candidates.push_back(all[i]);
-  }
-  return candidates;
+std::pair<float, uint32_t> SamplingProgram::Best(size_t slice,
+                                                 uint32_t group) const {
+  return program.Ranked(sample.best)[slice * kSliceGroups + group];
 }
 
 std::pair<float, uint32_t> SamplingProgram::Best(size_t slice) const {
-  const uint32_t kept = slices[slice].kept;
-  return program.Ranked(sample.candidates)[slice * (kept + 1) + kept];
+  std::pair<float, uint32_t> best = Best(slice, 0);
+  for (uint32_t group = 1; group < kSliceGroups; ++group) {
+    const auto other = Best(slice, group);
+    if (isa::RanksBefore(other.first, other.second, best.first, best.second)) {
+      best = other;
+    }
+  }
+  return best;
 }
 
-std::vector<float> SamplingProgram::Sums(size_t slice) const {
-  const std::vector<float> sums = program.Floats(sample.sums);
-  return {sums.begin() + static_cast<ptrdiff_t>(slice * kSliceSums),
-          sums.begin() + static_cast<ptrdiff_t>((slice + 1) * kSliceSums)};
+std::vector<float> SamplingProgram::Group(size_t slice, uint32_t group) const {
+  const std::vector<float> numbers = program.Floats(sample.groups);
+  const auto first =
+      numbers.begin() +
+      static_cast<ptrdiff_t>((slice * kSliceGroups + group) * kGroupNumbers);
+  return {first, first + kGroupNumbers};
 }
 
 std::vector<std::pair<float, uint32_t>> SamplingProgram::Logprobs(
@@ -60,8 +62,7 @@ std::vector<std::pair<float, uint32_t>> SamplingProgram::Logprobs(
 SamplingProgram MakeSampling(absl::Span<const float> logits,
                              const SamplingCase& options, uint32_t num_slices,
                              absl::Span<const int32_t> counts,
-                             int32_t prompt_tokens, uint32_t kept,
-                             uint32_t recorded) {
+                             int32_t prompt_tokens, uint32_t recorded) {
   const uint64_t n = logits.size();
   SamplingProgram sampling;
   OpProgram& p = sampling.program;
@@ -70,10 +71,10 @@ SamplingProgram MakeSampling(absl::Span<const float> logits,
   slice.numbers = p.Input("numbers", isa::DType::kF32, {kSamplingNumbers});
   slice.ints = p.Input("ints", isa::DType::kI32, {kSamplingInts});
   slice.counts = p.State("counts", isa::DType::kI32, {n});
-  slice.candidates = p.Activation("candidates", isa::DType::kRanked,
-                                  {num_slices, uint64_t{kept} + 1});
-  slice.sums = p.Activation("sums", isa::DType::kF32, {num_slices, kSliceSums});
-  slice.kept = kept;
+  slice.best =
+      p.Activation("best", isa::DType::kRanked, {num_slices, kSliceGroups});
+  slice.groups = p.Activation("groups", isa::DType::kF32,
+                              {num_slices, kSliceGroups, kGroupNumbers});
   for (uint32_t i = 0; i < num_slices; ++i) {
     slice.slice = i;
     slice.begin = static_cast<uint32_t>(n * i / num_slices);
@@ -83,8 +84,8 @@ SamplingProgram MakeSampling(absl::Span<const float> logits,
   }
   isa::SampleOperands& sample = sampling.sample;
   sample.logits = slice.logits;
-  sample.candidates = slice.candidates;
-  sample.sums = slice.sums;
+  sample.best = slice.best;
+  sample.groups = slice.groups;
   sample.numbers = slice.numbers;
   sample.ints = slice.ints;
   sample.run = p.Input("run", isa::DType::kI32, {2});

@@ -37,10 +37,9 @@ struct SamplingProgram {
   isa::SampleOperands sample;
 
   uint32_t Token() const { return program.Ranked(sample.y)[0].second; }
-  // {score, token} of the slice's candidates that are one.
-  std::vector<std::pair<float, uint32_t>> Candidates(size_t slice) const;
-  std::pair<float, uint32_t> Best(size_t slice) const;
-  std::vector<float> Sums(size_t slice) const;
+  std::pair<float, uint32_t> Best(size_t slice, uint32_t group) const;
+  std::pair<float, uint32_t> Best(size_t slice) const;  // of its groups
+  std::vector<float> Group(size_t slice, uint32_t group) const;
   // {log-probability, token}: the chosen one, then the highest.
   std::vector<std::pair<float, uint32_t>> Logprobs(int64_t position) const;
 };
@@ -50,8 +49,7 @@ struct SamplingProgram {
 SamplingProgram MakeSampling(absl::Span<const float> logits,
                              const SamplingCase& options, uint32_t num_slices,
                              absl::Span<const int32_t> counts = {},
-                             int32_t prompt_tokens = 0, uint32_t kept = 64,
-                             uint32_t recorded = 8);
+                             int32_t prompt_tokens = 0, uint32_t recorded = 8);
 
 // `n` logits that fall off like a language model's: a few high ones, a long
 // tail. The same for the same seed.

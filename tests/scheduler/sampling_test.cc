@@ -98,7 +98,7 @@ TEST(SamplingTest, OneInstructionChoosesWhateverTheWorkers) {
     EXPECT_EQ(worker, 0u);
     // The logits' nine counters are implied by the slices'.
     ASSERT_EQ(i.num_waits, 1);
-    EXPECT_EQ(program.counters[i.waits[0].counter].name, "candidates");
+    EXPECT_EQ(program.counters[i.waits[0].counter].name, "slices");
   });
   EXPECT_EQ(samples, 1);
   const isa::Buffer* logprobs = BufferNamed(program, "logprobs");
