@@ -42,17 +42,14 @@ __device__ inline float WarpHighest(float value) {
   return FloatOfOrder(__reduce_max_sync(0xffffffffu, RankOf(value)));
 }
 
-// Whether the value is the highest one, given that.
-__device__ inline bool IsHighest(float value, float highest) {
-  return value == highest || (isnan(value) && isnan(highest));
-}
-
-// The best of the warp in the order of argmax, in every lane.
+// The best of the warp in the order of argmax, in every lane; there is one zero
+// and one NaN only.
 __device__ inline Best WarpBest(const Best& best) {
-  const float highest = WarpHighest(best.score);
-  return {highest, __reduce_min_sync(0xffffffffu, IsHighest(best.score, highest)
-                                                      ? best.row
-                                                      : isa::kMaxRankedIndex)};
+  const uint32_t rank = RankOf(best.score);
+  const uint32_t highest = __reduce_max_sync(0xffffffffu, rank);
+  return {FloatOfOrder(highest),
+          __reduce_min_sync(0xffffffffu,
+                            rank == highest ? best.row : isa::kMaxRankedIndex)};
 }
 
 // Floats in scratch that the block's reductions use, two copies in turn: a copy

@@ -89,7 +89,9 @@ __device__ inline Best LoadGroups(SampleTask& task, ThreadGroups& mine,
   }
 #pragma unroll
   for (uint32_t j = 0; j < kThreadGroups; ++j) {
-    if (IsHighest(isa::ScoreOfRanked(words[j]), best.score)) {
+    // As bits: WarpBest has made one zero of two, and one NaN of all.
+    if (isa::BitsOfFloat(isa::ScoreOfRanked(words[j])) ==
+        isa::BitsOfFloat(best.score)) {
       best.row = min(best.row, isa::IndexOfRanked(words[j]));
     }
   }

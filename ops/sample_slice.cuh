@@ -39,7 +39,13 @@ struct LaneValues {
     uint32_t where = 0;
 #pragma unroll
     for (uint32_t j = kLaneValues; j-- > 0;) {
-      if (IsHighest(values[j], highest)) where = j;
+      if (values[j] == highest) where = j;
+    }
+    if (isnan(highest)) {
+#pragma unroll
+      for (uint32_t j = kLaneValues; j-- > 0;) {
+        if (isnan(values[j])) where = j;
+      }
     }
     return where;
   }

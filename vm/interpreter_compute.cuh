@@ -70,15 +70,16 @@ constexpr bool IsSampling(isa::Opcode opcode) {
   return opcode == isa::Opcode::kSampleSlice || opcode == isa::Opcode::kSample;
 }
 
-#define MKVM_SAMPLING(Name)                                           \
-  static __device__ __noinline__ ops::DeviceContext Run##Name##Body(  \
-      ops::DeviceContext context) {                                   \
-    ops::Device##Name(*reinterpret_cast<const isa::Name##Operands*>(  \
-                          context.slot->instruction.operands),        \
-                      *reinterpret_cast<const ops::Name##Addresses*>( \
-                          context.slot->addresses),                   \
-                      context);                                       \
-    return context;                                                   \
+#define MKVM_SAMPLING(Name)                                            \
+  static __device__ __noinline__ ops::DeviceContext Run##Name##Body(   \
+      ops::DeviceContext context) {                                    \
+    __builtin_assume(__isShared(context.slot)); /* no generic loads */ \
+    ops::Device##Name(*reinterpret_cast<const isa::Name##Operands*>(   \
+                          context.slot->instruction.operands),         \
+                      *reinterpret_cast<const ops::Name##Addresses*>(  \
+                          context.slot->addresses),                    \
+                      context);                                        \
+    return context;                                                    \
   }
 MKVM_SAMPLING(SampleSlice)
 MKVM_SAMPLING(Sample)
