@@ -178,7 +178,7 @@ __device__ inline float CutByCount(uint32_t wanted,
 #pragma unroll 1
   for (uint32_t i = context.lane(); i < count; i += 32) {
     uint32_t higher = 0;
-#pragma unroll 2
+#pragma unroll 1
     for (uint32_t j = 0; j < count; j += 4) {
       const uint4 others = *reinterpret_cast<const uint4*>(tops + j);
       higher += others.x > tops[i] ? 1 : 0;
@@ -219,7 +219,7 @@ __device__ inline void ListGroups(const SampleTask& task,
                      OffsetInSlice(i % kSliceGroups, 0);
     constexpr uint32_t kStep = 32 * kSliceGroups;
     const uint32_t count = token < end ? (end - token + kStep - 1) / kStep : 0;
-    uint32_t at = ptx::AddShared(scratch + kListedOffset, count);
+    uint32_t at = atomicAdd(scratch + kListedOffset, count);
     for (; token < end; token += kStep, ++at) {
       if (at >= kMaxListed) break;
       scratch[kListOffset + at] = token | min(end - token, 255u) << 24;

@@ -63,7 +63,7 @@ struct SortedValues {
   }
   // More than fit are left out.
   __device__ void Add(float value, uint32_t token) const {
-    const uint32_t i = ptx::AddShared(added, 1);
+    const uint32_t i = ptx::IncrementShared(added);
     if (i < kMaxSorted) {
       words[i] = uint64_t{OrderOf(value + 0.0f)} << 32 | ~token;
     }
@@ -86,7 +86,7 @@ __device__ inline void SortFew(const SortedValues& sorted, uint32_t lane) {
   // A word's place is the number of higher ones.
   uint32_t place_a = 0;
   uint32_t place_b = 0;
-#pragma unroll 4
+#pragma unroll 2
   for (uint32_t i = 0; i < sorted.count; ++i) {
     const uint64_t other = sorted.words[i];
     place_a += other > a ? 1 : 0;
@@ -101,7 +101,7 @@ __device__ inline void SortFew(const SortedValues& sorted, uint32_t lane) {
 }
 
 // The same for any number, by all compute threads: the bitonic sort (Batcher
-// 1968), descending. Nobody writes the words before it is called.
+// 1968), descending. The words are there before it is called, for all.
 static __device__ __noinline__ void SortMany(uint64_t* words, uint32_t count,
                                              uint32_t thread) {
   uint32_t size = 2;
@@ -109,7 +109,7 @@ static __device__ __noinline__ void SortMany(uint64_t* words, uint32_t count,
   for (uint32_t i = count + thread; i < size; i += kComputeThreads) {
     words[i] = 0;  // behind every value
   }
-  // The words are there before they are sorted.
+  // Those behind are there, too, before they are sorted.
   ptx::SyncNamed(1, kComputeThreads);
 #pragma unroll 1
   for (uint32_t run = 2; run <= size; run *= 2) {

@@ -120,14 +120,14 @@ __device__ inline uint32_t ExchangeRelaxedGpu(uint32_t* address,
   return old;
 }
 
-// Adds to a word of shared memory and returns what was there. For few lanes of
-// a warp: atomicAdd has code to add for all of them first.
-__device__ inline uint32_t AddShared(uint32_t* address, uint32_t value) {
+// Adds 1 to a word of shared memory, which doesn't wrap, and returns what was
+// there. For few lanes of a warp: an addition comes with code that adds up over
+// the warp first.
+__device__ inline uint32_t IncrementShared(uint32_t* address) {
   uint32_t old;
-  asm volatile("atom.shared.add.u32 %0, [%1], %2;"
+  asm volatile("atom.shared.inc.u32 %0, [%1], 0xffffffff;"
                : "=r"(old)
-               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(address))),
-                 "r"(value)
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(address)))
                : "memory");
   return old;
 }
