@@ -198,19 +198,18 @@ __device__ inline void DeviceSample(const isa::SampleOperands& op,
   task.mass = 1;
   task.tempered = 1;
   ThreadGroups mine;
-  uint32_t wanted;
-  const Best best = GatherGroups(task, mine, wanted, context);
+  const uint32_t wanted = GatherGroups(task, mine, context);
   const bool generated =
       context.position() + 1 >= static_cast<int32_t>(task.prompt_tokens);
-  const bool counts = generated && !isnan(best.score);
-  uint32_t token = best.row;
-  if (counts && isfinite(task.max) &&
-      (task.s.Filters() || task.s.logprobs >= 0)) {
+  const bool counts = generated && !isnan(task.max);
+  const bool cuts = generated && isfinite(task.max) && task.s.Filters();
+  uint32_t token = cuts ? 0 : BestOfGroups(task, context).row;
+  if (cuts || (counts && isfinite(task.max) && task.s.logprobs >= 0)) {
     token = Choose(task, mine, wanted, token, context);
   }
   if (context.thread() != 0) return;
   // The score says no more than whether it is a NaN.
-  context.StoreRanked(at.y, 0, best.score, token);
+  context.StoreRanked(at.y, 0, task.max, token);
   // Nobody else adds; and nobody waits for what was there.
   if (counts) {
     ptx::AddRelaxedGpu(static_cast<uint32_t*>(at.counts) + token,

@@ -47,7 +47,7 @@ __device__ inline uint32_t TopsOfWarp(uint32_t wanted) {
 __device__ inline void AddGroup(const SampleTask& task, const uint4& group,
                                 ThreadGroups& mine) {
   const float below = isa::FloatOfBits(group.x);
-  const float max = fmaxf(mine.max, below);
+  const float max = ptx::MaxOrNan(mine.max, below);
   mine.mass = mine.mass * RelativeMass(mine.max, max) +
               isa::FloatOfBits(group.y) * RelativeMass(below, max);
   mine.tempered = mine.tempered * ColdMass(task.s, mine.max, max) +
@@ -55,22 +55,18 @@ __device__ inline void AddGroup(const SampleTask& task, const uint4& group,
   mine.max = max;
 }
 
-// Loads the groups, in one trip to memory with the options, and returns the
-// best of this thread's.
-__device__ inline Best LoadGroups(SampleTask& task, ThreadGroups& mine,
+// Loads the groups, in one trip to memory with the options.
+__device__ inline void LoadGroups(SampleTask& task, ThreadGroups& mine,
                                   const DeviceContext& context) {
   const uint32_t num_groups = NumGroups(context);
   const uint32_t* groups = static_cast<const uint32_t*>(task.at->groups);
-  const uint64_t* bests = static_cast<const uint64_t*>(task.at->best);
   const uint32_t first = FirstGroup(context);
   uint4 numbers[kThreadGroups];
-  uint64_t words[kThreadGroups];
   // Past the end the last one: no load hangs on a condition.
 #pragma unroll
   for (uint32_t j = 0; j < kThreadGroups; ++j) {
     const uint32_t i = min(first + j * kComputeThreads, num_groups - 1);
     numbers[j] = ptx::LoadRelaxedGpu4(groups + i * kGroupNumbers);
-    words[j] = ptx::LoadRelaxedGpu(bests + i);
   }
   task.prompt_tokens =
       ptx::LoadRelaxedGpu(static_cast<const uint32_t*>(task.at->run));
@@ -78,22 +74,12 @@ __device__ inline Best LoadGroups(SampleTask& task, ThreadGroups& mine,
   mine.max = -INFINITY;
   mine.mass = 0;
   mine.tempered = 0;
-  Best best = {isa::ScoreOfRanked(words[0]), isa::kMaxRankedIndex};
 #pragma unroll
   for (uint32_t j = 0; j < kThreadGroups; ++j) {
     if (first + j * kComputeThreads >= num_groups) {
       numbers[j].x = isa::BitsOfFloat(-INFINITY);
     }
     mine.maxima[j] = isa::FloatOfBits(numbers[j].x);
-    best.score = ptx::MaxOrNan(best.score, isa::ScoreOfRanked(words[j]));
-  }
-#pragma unroll
-  for (uint32_t j = 0; j < kThreadGroups; ++j) {
-    // As bits: WarpBest has made one zero of two, and one NaN of all.
-    if (isa::BitsOfFloat(isa::ScoreOfRanked(words[j])) ==
-        isa::BitsOfFloat(best.score)) {
-      best.row = min(best.row, isa::IndexOfRanked(words[j]));
-    }
   }
   if (first % kSliceGroups == 0) {
     float* begins = context.shared->scratch + kBeginsOffset;
@@ -106,7 +92,7 @@ __device__ inline Best LoadGroups(SampleTask& task, ThreadGroups& mine,
   if (!task.s.Weighs()) {
 #pragma unroll
     for (uint32_t j = 0; j < kThreadGroups; ++j) {
-      mine.max = fmaxf(mine.max, mine.maxima[j]);
+      mine.max = ptx::MaxOrNan(mine.max, mine.maxima[j]);
     }
   } else {
 #pragma unroll 1
@@ -121,23 +107,20 @@ __device__ inline Best LoadGroups(SampleTask& task, ThreadGroups& mine,
 #pragma unroll 1
   for (uint32_t i = first + kHeldGroups; i < num_groups; i += kComputeThreads) {
     AddGroup(task, ptx::LoadRelaxedGpu4(groups + i * kGroupNumbers), mine);
-    const uint64_t word = ptx::LoadRelaxedGpu(bests + i);
-    best = BetterOf(best, {isa::ScoreOfRanked(word), isa::IndexOfRanked(word)});
   }
-  return best;
 }
 
-// What all groups say together: the best of their bests, and task.max. Leaves
-// the warps' highest values and the slices' begins in shared memory, and an
-// empty list. `wanted`: how many of the highest tokens will be asked for.
-__device__ inline Best GatherGroups(SampleTask& task, ThreadGroups& mine,
-                                    uint32_t& wanted, DeviceContext& context) {
+// What all groups say together: task.max, a NaN if there is one. Leaves the
+// warps' highest values and the slices' begins in shared memory, and an empty
+// list. Returns how many of the highest tokens will be asked for.
+__device__ inline uint32_t GatherGroups(SampleTask& task, ThreadGroups& mine,
+                                        const DeviceContext& context) {
   uint32_t* scratch = reinterpret_cast<uint32_t*>(context.shared->scratch);
   uint32_t* tops = scratch + kTopsOffset;
-  uint2* bests = reinterpret_cast<uint2*>(scratch + kBestsOffset);
-  Best best = WarpBest(LoadGroups(task, mine, context));
+  LoadGroups(task, mine, context);
   const SamplingValues& s = task.s;
-  wanted = s.Filters() && s.top_k > 0 ? static_cast<uint32_t>(s.top_k) : 0;
+  uint32_t wanted =
+      s.Filters() && s.top_k > 0 ? static_cast<uint32_t>(s.top_k) : 0;
   if (s.logprobs > 0) wanted = max(wanted, static_cast<uint32_t>(s.logprobs));
   uint32_t rank = RankOf(mine.max);
 #pragma unroll 1
@@ -149,21 +132,42 @@ __device__ inline Best GatherGroups(SampleTask& task, ThreadGroups& mine,
       rank = OrderOf(-INFINITY);
     }
   }
-  if (context.lane() == 0) {
-    bests[context.warp()] = make_uint2(__float_as_uint(best.score), best.row);
-  }
   if (context.thread() == 0) {
     scratch[kListedOffset] = 0;
     scratch[kAddedOffset] = 0;
   }
-  // The warps' bests and highest values, the slices' begins and the empty list
-  // are there before any is read.
+  // The warps' highest values, the slices' begins and the empty list are there
+  // before any is read.
   context.Barrier();
-  const uint2 other = bests[context.lane() % kComputeWarps];
-  best = WarpBest({__uint_as_float(other.x), other.y});
   task.max = FloatOfOrder(
       __reduce_max_sync(0xffffffffu, tops[context.lane() % kComputeWarps]));
-  return best;
+  return wanted;
+}
+
+// The best of the groups' bests, in every thread.
+__device__ inline Best BestOfGroups(const SampleTask& task,
+                                    DeviceContext& context) {
+  constexpr uint32_t kAtOnce = 4;
+  const uint32_t num_groups = NumGroups(context);
+  const uint64_t* bests = static_cast<const uint64_t*>(task.at->best);
+  Best best = {-INFINITY, isa::kMaxRankedIndex};
+#pragma unroll 1
+  for (uint32_t base = context.thread(); base < num_groups;
+       base += kAtOnce * kComputeThreads) {
+    uint64_t words[kAtOnce];
+#pragma unroll
+    for (uint32_t j = 0; j < kAtOnce; ++j) {
+      // Past the end the last one: twice the same is no harm.
+      words[j] = ptx::LoadRelaxedGpu(
+          bests + min(base + j * kComputeThreads, num_groups - 1));
+    }
+#pragma unroll
+    for (uint32_t j = 0; j < kAtOnce; ++j) {
+      best = BetterOf(
+          best, {isa::ScoreOfRanked(words[j]), isa::IndexOfRanked(words[j])});
+    }
+  }
+  return ColdBest(context, best);
 }
 
 // A value that so many tokens at least are not below: the highest of as many

@@ -10,14 +10,13 @@
 
 namespace mkvm::ops {
 
-// How the scratch is used: two counts, the warps' bests and highest values,
-// where the slices begin, the list of what to look at (or a sum for every
-// thread, when nobody looks at the list any more), the sorted values; the
-// block's reductions have the end.
+// How the scratch is used: two counts, the warps' highest values, where the
+// slices begin, the list of what to look at (or a sum for every thread, when
+// nobody looks at the list any more), the sorted values; the block's reductions
+// have the end.
 inline constexpr uint32_t kListedOffset = 0;
 inline constexpr uint32_t kAddedOffset = 1;
-inline constexpr uint32_t kBestsOffset = 16;
-inline constexpr uint32_t kTopsOffset = kBestsOffset + 2 * kComputeWarps;
+inline constexpr uint32_t kTopsOffset = 4;
 inline constexpr uint32_t kBeginsOffset = kTopsOffset + kComputeThreads;
 inline constexpr uint32_t kListOffset = kBeginsOffset + 192;
 inline constexpr uint32_t kMaxSorted = 1024;
