@@ -245,14 +245,14 @@ TEST(SampleTest, InfiniteLogitsChooseTheFirstOfTheHighest) {
   }
 }
 
-// Tokens and records of the GPU, of cases that it samples from the candidates,
+// Tokens and records of the GPU, of cases that it samples from a few values,
 // from the bests alone, and over all logits.
 TEST(SampleTest, GpuMatchesReference) {
   MKVM_SKIP_WITHOUT_GPU();
   std::vector<Named> cases = Cases();
   cases.push_back({"greedy", {.temperature = 0, .logprobs = 5}});
   cases.push_back({"recorded", {.top_k = 20, .logprobs = 8}});
-  cases.push_back({"more than candidates", {.top_k = 300, .logprobs = 2}});
+  cases.push_back({"more than groups", {.top_k = 300, .logprobs = 2}});
   cases.push_back({"flat", {.temperature = 5, .top_p = 0.8f}});
   cases.push_back({"nearly all", {.top_p = 0.99999f, .logprobs = 3}});
   cases.push_back({"low min_p", {.min_p = 1e-6f}});
@@ -277,6 +277,65 @@ TEST(SampleTest, GpuMatchesReference) {
           EXPECT_NEAR(got[i].first, want[i].first, 1e-4) << i;
         }
       }
+    }
+  }
+}
+
+// More slices than tokens kept, and more groups than the threads hold; tokens
+// that one warp sorts, and more.
+TEST(SampleTest, GpuMatchesReferenceOfManySlices) {
+  MKVM_SKIP_WITHOUT_GPU();
+  const std::vector<float> logits = FallingLogits(20000, 13);
+  const std::vector<int32_t> counts = SomeCounts(logits.size());
+  for (const SamplingCase& options :
+       {SamplingCase{}, SamplingCase{.temperature = 0, .logprobs = 8},
+        SamplingCase{.temperature = 0.6f, .top_p = 0.95f, .top_k = 20},
+        SamplingCase{.top_k = 50, .token_limit = 9999},
+        SamplingCase{.top_p = 0.9f, .top_k = 200, .logprobs = 8},
+        SamplingCase{.temperature = 0.5f, .top_p = 0.3f, .logprobs = 0},
+        SamplingCase{.top_p = 0.5f, .min_p = 0.2f, .logprobs = 8},
+        SamplingCase{.min_p = 0.05f, .repetition_penalty = 1.2f}}) {
+    for (const uint32_t slices : {20, 130, 200}) {
+      for (int64_t position = 0; position < 3; ++position) {
+        SCOPED_TRACE(std::to_string(slices) + " slices, top_k " +
+                     std::to_string(options.top_k) + ", top_p " +
+                     std::to_string(options.top_p) + " at " +
+                     std::to_string(position));
+        SamplingProgram reference =
+            MakeSampling(logits, options, slices, counts);
+        SamplingProgram gpu = reference;
+        ASSERT_TRUE(reference.program.RunReference(position).ok());
+        const absl::Status status = gpu.program.RunGpu(position);
+        ASSERT_TRUE(status.ok()) << status;
+        EXPECT_EQ(gpu.Token(), reference.Token());
+        const auto got = gpu.Logprobs(position + 1);
+        const auto want = reference.Logprobs(position + 1);
+        for (size_t i = 0; i < got.size(); ++i) {
+          EXPECT_EQ(got[i].second, want[i].second) << i;
+          EXPECT_NEAR(got[i].first, want[i].first, 1e-4) << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(SampleTest, GpuOfNansAndInfinitiesMatchesReference) {
+  MKVM_SKIP_WITHOUT_GPU();
+  for (const float odd : {NAN, INFINITY, -INFINITY}) {
+    for (const int32_t top_k : {0, 3}) {
+      std::vector<float> logits = odd == -INFINITY
+                                      ? std::vector<float>(500, -INFINITY)
+                                      : FallingLogits(500, 14);
+      logits[123] = logits[321] = odd;
+      SamplingProgram reference =
+          MakeSampling(logits, {.top_k = top_k, .logprobs = 2}, 3);
+      SamplingProgram gpu = reference;
+      ASSERT_TRUE(reference.program.RunReference(0).ok());
+      const absl::Status status = gpu.program.RunGpu(0);
+      ASSERT_TRUE(status.ok()) << status;
+      EXPECT_EQ(gpu.Token(), reference.Token()) << odd << ", " << top_k;
+      EXPECT_EQ(std::isnan(gpu.program.Ranked(gpu.sample.y)[0].first),
+                std::isnan(odd));
     }
   }
 }
