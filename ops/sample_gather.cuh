@@ -234,7 +234,7 @@ __device__ inline void ListGroups(const SampleTask& task,
 // Adds the values not below `cut`, and above -inf, to `sorted`. False if they
 // are too many, or their groups are. REQUIRES: the list is empty.
 __device__ inline bool Collect(const SampleTask& task, const ThreadGroups& mine,
-                               uint32_t cut, SortedValues& sorted,
+                               float cut, SortedValues& sorted,
                                const DeviceContext& context) {
   constexpr uint32_t kAtOnce = 8;
   cut = fmaxf(cut, -FLT_MAX);
