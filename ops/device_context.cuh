@@ -64,10 +64,10 @@ static __device__ __noinline__ uint64_t PollRanked(SharedMemory* shared,
                                                    const uint64_t* address,
                                                    uint64_t word, uint32_t tag,
                                                    uint32_t operand);
-// Polls a stage's barrier; what WaitStage does when it is not there at once.
+// Polls a chunk's barrier; what WaitChunk does when it is not there at once.
 // False when the wait is lost.
-static __device__ __noinline__ bool PollStage(SharedMemory* shared, Place place,
-                                              uint32_t stage, uint32_t parity);
+static __device__ __noinline__ bool PollChunk(SharedMemory* shared, Place place,
+                                              uint32_t at, uint32_t parity);
 
 // Lives in registers: no out-of-line function takes its address. (Local memory
 // for all threads would not fit the L1 cache that the stages leave; it made
@@ -78,16 +78,26 @@ class DeviceContext {
   InstructionSlot* slot;  // in shared memory
   uint32_t thread_index;  // of the block
   uint32_t num_stages;
-  uint32_t stage;  // next stage to consume
-  uint32_t stage_parity;
-  uint32_t partials_copy;  // which copy of partials is next
-  bool has_operands;       // traced kernel: this warp has read some
-  uint32_t tag;            // of this pass
+  uint32_t stage;     // next stage to consume
+  uint32_t chunk;     // chunks of stages consumed
+  bool has_operands;  // traced kernel: this warp has read some
+  uint32_t tag;       // of this pass
+  uint32_t state;     // kFaulty and so on, in one register
+
   // This thread has lost a wait or raised a fault. The body goes on, so that
   // every barrier is met, and the block leaves at the end of the instruction.
-  bool faulty;
-  bool block_faulty;  // some thread is, as of the last commit
-  bool committed;     // the instruction has had its last barrier
+  static constexpr uint32_t kFaulty = 1;
+  // Some thread is, as of the last commit.
+  static constexpr uint32_t kBlockFaulty = 2;
+  // The instruction has had its last barrier.
+  static constexpr uint32_t kCommitted = 4;
+  // Which copy of partial sums is next.
+  static constexpr uint32_t kCopy = 8;
+
+  __device__ void Fail(bool fails = true) { state |= fails ? kFaulty : 0; }
+  __device__ bool block_faulty() const { return (state & kBlockFaulty) != 0; }
+  __device__ bool committed() const { return (state & kCommitted) != 0; }
+  __device__ void BeginUncommitted() { state &= ~kCommitted; }
 
   __device__ uint32_t thread() const { return thread_index; }
   __device__ uint32_t warp() const { return thread_index / 32; }
@@ -112,16 +122,17 @@ class DeviceContext {
 
   // The copy of partial sums whose turn it is.
   __device__ uint32_t NextPartials() {
-    const uint32_t copy = partials_copy;
-    partials_copy ^= 1;
+    const uint32_t copy = state / kCopy % 2;
+    state ^= kCopy;
     return copy;
   }
 
   // The last barrier of an instruction: orders like Barrier, and all threads
   // agree on whether one is faulty.
   __device__ void Commit() {
-    block_faulty = ptx::SyncNamedOr(1, kComputeThreads, faulty);
-    committed = true;
+    const bool any =
+        ptx::SyncNamedOr(1, kComputeThreads, (state & kFaulty) != 0);
+    state |= kCommitted | (any ? kBlockFaulty : 0);
   }
 
   // Orders the compute warps: shared and global accesses before it are seen
@@ -147,7 +158,7 @@ class DeviceContext {
     if (!polled || isa::TagOfRanked(word) == tag) return word;
     const uint32_t begin = TraceNow();
     word = PollRanked(shared, place(), address, word, tag, operand);
-    faulty |= isa::TagOfRanked(word) != tag;
+    Fail(isa::TagOfRanked(word) != tag);
     TraceLane(begin, operand);
     return word;
   }
@@ -155,7 +166,7 @@ class DeviceContext {
                            uint32_t operand) {
     const uint32_t begin = TraceNow();
     word = PollWord(shared, place(), address, word, tag, operand);
-    faulty |= (word & 0xffu) != tag;
+    Fail((word & 0xffu) != tag);
     TraceOperands(begin, begin, operand);
     return word;
   }
@@ -188,7 +199,7 @@ class DeviceContext {
           state = SpinStep(shared, place(), state, operand, seen, tag);
         }
         if (__any_sync(0xffffffffu, state == kSpinLost)) {
-          faulty = true;
+          Fail();
           return;
         }
       }
@@ -215,24 +226,17 @@ class DeviceContext {
   }
 
   // ---- the weight stream
-  // Waits until the next `count` stages have arrived. All compute warps.
-  // REQUIRES: count <= min(num_stages, kComputeWarps).
-  __device__ void WaitStages(uint32_t count) {
+  // Waits until the next chunk of stages has arrived. Each warp for itself.
+  __device__ void WaitChunk() {
     const uint32_t begin = TraceNow();
-    if (warp() < count) {
-      const uint32_t ahead = stage + warp();
-      const bool wraps = ahead >= num_stages;
-      const uint32_t mine = wraps ? ahead - num_stages : ahead;
-      const uint32_t parity = stage_parity ^ static_cast<uint32_t>(wraps);
-      if (!ptx::BarrierTestWait(&shared->stage_full[mine], parity)) {
-        faulty |= !PollStage(shared, place(), mine, parity);
-        TraceStage(begin);
-      }
+    const uint32_t at = chunk % kMaxStages;
+    const uint32_t parity = chunk / kMaxStages % 2;
+    if (!ptx::BarrierTestWait(&shared->chunk_full[at], parity)) {
+      Fail(!PollChunk(shared, place(), at, parity));
+      TraceStage(begin);
     }
-    // Every stage has been seen by one of the warps.
-    Barrier();
   }
-  // Stage `ahead` of those waited for.
+  // Stage `ahead` of the chunk waited for.
   __device__ const uint4* StageData(uint32_t ahead) const {
     uint32_t at = stage + ahead;
     if (at >= num_stages) at -= num_stages;
@@ -240,20 +244,12 @@ class DeviceContext {
         reinterpret_cast<const char*>(static_cast<SharedMemory*>(shared)) +
         kStagesOffset + at * isa::kStageBytes);
   }
-  // Hands back what was waited for. All compute warps.
-  __device__ void FreeStages(uint32_t count) {
-    // All warps have read what they need of it.
-    Barrier();
-    if (warp() == kComputeWarps - 1 && lane() < count) {
-      uint32_t mine = stage + lane();
-      if (mine >= num_stages) mine -= num_stages;
-      ptx::BarrierArrive(&shared->stage_empty[mine]);
-    }
+  // Hands this warp's share of a chunk of `count` stages back.
+  __device__ void FreeChunk(uint32_t count) {
+    ptx::BarrierArrive(&shared->chunk_empty[chunk % kMaxStages]);
+    ++chunk;
     stage += count;
-    if (stage >= num_stages) {
-      stage -= num_stages;
-      stage_parity ^= 1;
-    }
+    if (stage >= num_stages) stage -= num_stages;
   }
 
   // ---- trace points: nothing in the kernel without them
@@ -300,7 +296,7 @@ class DeviceContext {
   // ---- faults
   __device__ void Raise(FaultKind kind, uint32_t what, uint64_t seen,
                         uint64_t wanted) {
-    faulty = true;
+    Fail();
     RaiseFault(shared, place(), kind, what, seen, wanted);
   }
 };

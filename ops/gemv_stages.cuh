@@ -60,8 +60,8 @@ __device__ inline uint32_t SlabTiles(const GemvShape& shape, uint32_t slab) {
   return min(kSlabTiles, shape.tiles - slab * kSlabTiles);
 }
 
-// The loader's side: calls issue(source, bytes) for every stage, in order,
-// until it returns false.
+// The loader's side: calls issue(source, bytes, last) for every stage, in
+// order, until it returns false; `last` is true for the last one of a chunk.
 template <typename Issue>
 __device__ __forceinline__ void ForEachGemvStage(const isa::GemvOperands& op,
                                                  const GemvAddresses& at,
@@ -72,13 +72,14 @@ __device__ __forceinline__ void ForEachGemvStage(const isa::GemvOperands& op,
   for (uint32_t p0 = 0; p0 < shape.panels; p0 += shape.group) {
     for (uint32_t c0 = 0; c0 < shape.slabs; c0 += shape.chunk) {
       const uint32_t end = c0 + shape.ChunkSlabs(c0);
+      uint32_t left = shape.GroupPanels(p0) * shape.matrices * (end - c0);
       for (uint32_t p = 0; p < shape.GroupPanels(p0); ++p) {
         for (uint32_t m = 0; m < shape.matrices; ++m) {
           const char* panel = static_cast<const char*>(m == 0 ? at.w : at.w2) +
                               (first_panel + p0 + p) * panel_bytes;
           for (uint32_t slab = c0; slab < end; ++slab) {
             if (!issue(panel + slab * (kSlabTiles * kTileBytes),
-                       SlabTiles(shape, slab) * kTileBytes)) {
+                       SlabTiles(shape, slab) * kTileBytes, --left == 0)) {
               return;
             }
           }
@@ -161,13 +162,14 @@ struct StageTiles {
   uint4 a[kStages][kWarpTiles];
 };
 
-// Takes the next kStages stages and hands their memory back. With kWhole all
-// their tiles are there; else stage i has tiles_of(i), and others become zero.
+// Takes the next chunk, of kStages stages, and hands its memory back: each warp
+// by itself, ahead of or behind the others. With kWhole all tiles are there;
+// else stage i has tiles_of(i), and others become zero.
 template <uint32_t kStages, bool kWhole, typename TilesOf>
 __device__ __forceinline__ StageTiles<kStages> TakeStages(
     DeviceContext& context, TilesOf&& tiles_of) {
   StageTiles<kStages> tiles;
-  context.WaitStages(kStages);
+  context.WaitChunk();
 #pragma unroll
   for (uint32_t i = 0; i < kStages; ++i) {
     const uint4* stage = context.StageData(i) + context.thread();
@@ -180,7 +182,7 @@ __device__ __forceinline__ StageTiles<kStages> TakeStages(
       }
     }
   }
-  context.FreeStages(kStages);
+  context.FreeChunk(kStages);
   return tiles;
 }
 

@@ -20,8 +20,7 @@ __device__ inline float WarpSum(float value) {
 // turn, like a gemv.
 __device__ inline float BlockSum(DeviceContext& context, float value) {
   value = WarpSum(value);
-  float* sums = context.shared->squares[context.partials_copy];
-  context.partials_copy ^= 1;
+  float* sums = context.shared->squares[context.NextPartials()];
   if (context.lane() == 0) sums[context.warp()] = value;
   // The warps' sums are written before any is read.
   context.Barrier();

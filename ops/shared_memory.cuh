@@ -14,6 +14,7 @@ namespace mkvm::ops {
 inline constexpr uint32_t kComputeWarps = 8;
 inline constexpr uint32_t kComputeThreads = 32 * kComputeWarps;
 inline constexpr uint32_t kMaxStages = 16;
+static_assert((kMaxStages & (kMaxStages - 1)) == 0);
 // Panels whose partial sums an op may hold at once.
 inline constexpr uint32_t kGroupSlots = 6;
 // The threads that finish a group's rows: whole warps.
@@ -136,8 +137,10 @@ struct SharedMemory {
   uint64_t slot_empty[kInstructionSlots];
   uint64_t leave;        // completes when the compute threads have left
   uint64_t loader_left;  // traced kernel: when the loader has left, too
-  uint64_t stage_full[kMaxStages];
-  uint64_t stage_empty[kMaxStages];
+  // Of the chunks of stages that the loader fills at a time (at least a stage
+  // each, so that there are no more of them than stages), in turn.
+  uint64_t chunk_full[kMaxStages];
+  uint64_t chunk_empty[kMaxStages];
   // Partial sums [warp][panel][row][upper or lower halves] and squares [warp]
   // of a gemv. Two copies, used in turn: a copy is read after one barrier and
   // written again only by warps that have passed the next.

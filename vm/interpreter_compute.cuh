@@ -49,7 +49,7 @@ __device__ inline void WaitForCounters(const LaunchArguments& arguments,
           context.Raise(ops::FaultKind::kCounterTimeout,
                         instruction.waits[i].counter, seen, wanted);
         }
-        context.faulty = true;
+        context.Fail();
         break;
       }
     }
@@ -192,23 +192,23 @@ __device__ __forceinline__ void ComputeLoop(const LaunchArguments& arguments,
     }
     if (untagged != 0) {
       WaitForCounters(arguments, slot, untagged, context);
-    } else if (context.committed && (code & ops::kCodeAfter) != 0) {
+    } else if (context.committed() && (code & ops::kCodeAfter) != 0) {
       // A gemv that has committed is still writing its rows.
       context.Barrier();
     }
-    context.committed = false;
+    context.BeginUncommitted();
     RunBody(slot, code & ops::kCodeMask, context);
-    const bool open = context.committed;
+    const bool open = context.committed();
     if (!open) {
       // The body's writes, to memory and to shared memory, and all threads'
       // reads of the slot come before what follows in any thread of the block;
       // and all threads agree on leaving.
       context.Commit();
-      context.committed = false;
+      context.BeginUncommitted();
     } else if ((code & ops::kCodeReleases) != 0) {
       // The first warps' writes come before the signal.
       context.Barrier();
-      context.committed = false;
+      context.BeginUncommitted();
     }
     if constexpr (ops::kTraced) {
       if (context.thread() == (open ? 0 : kTraceThread)) {
@@ -220,13 +220,13 @@ __device__ __forceinline__ void ComputeLoop(const LaunchArguments& arguments,
       last |=
           *static_cast<const volatile uint32_t*>(&shared->stop[visit % 2]) != 0;
     }
-    if (context.thread() == 0 && !context.block_faulty) {
+    if (context.thread() == 0 && !context.block_faulty()) {
       Signal(arguments, slot, code, context);
     }
     // Nobody reads the slot again: the first warps have finished, the others
     // had done so at the commit.
     ptx::BarrierArrive(&shared->slot_empty[visit % ops::kInstructionSlots]);
-    if (last || context.block_faulty) {
+    if (last || context.block_faulty()) {
       // The loader and the fetcher look at it while they wait.
       ptx::BarrierArrive(&shared->leave);
       return;

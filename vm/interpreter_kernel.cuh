@@ -87,10 +87,10 @@ static __device__ __noinline__ uint64_t PollRanked(SharedMemory* shared,
   return word;
 }
 
-static __device__ __noinline__ bool PollStage(SharedMemory* shared, Place place,
-                                              uint32_t stage, uint32_t parity) {
+static __device__ __noinline__ bool PollChunk(SharedMemory* shared, Place place,
+                                              uint32_t at, uint32_t parity) {
   Spin spin(shared);
-  while (!ptx::BarrierTestWait(&shared->stage_full[stage], parity)) {
+  while (!ptx::BarrierTestWait(&shared->chunk_full[at], parity)) {
     if (spin.Expired()) {
       if (spin.timed_out()) {
         RaiseFault(shared, place, FaultKind::kStreamTimeout, 0, 0, 0);
@@ -114,15 +114,14 @@ inline constexpr int kArchitecture = 0;
 
 __device__ void InitShared(const LaunchArguments& arguments,
                            ops::SharedMemory* shared) {
-  const uint32_t num_stages = arguments.num_stages;
   for (uint32_t i = 0; i < ops::kInstructionSlots; ++i) {
     ptx::BarrierInit(&shared->slot_full[i], 32);  // the fetcher's lanes
     // The loader's lanes and the compute threads.
     ptx::BarrierInit(&shared->slot_empty[i], 32 + ops::kComputeThreads);
   }
-  for (uint32_t i = 0; i < num_stages; ++i) {
-    ptx::BarrierInit(&shared->stage_full[i], ptx::CopyArrivals(kArchitecture));
-    ptx::BarrierInit(&shared->stage_empty[i], 1);
+  for (uint32_t i = 0; i < ops::kMaxStages; ++i) {
+    ptx::BarrierInit(&shared->chunk_full[i], ptx::CopyArrivals(kArchitecture));
+    ptx::BarrierInit(&shared->chunk_empty[i], ops::kComputeThreads);
   }
   ptx::BarrierInit(&shared->leave, ops::kComputeThreads);
   ptx::BarrierInit(&shared->loader_left, 32);
@@ -183,13 +182,10 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   ops::DeviceContext context;
   context.slot = nullptr;
   context.thread_index = ptx::ThreadIndex();
-  context.faulty = false;
-  context.block_faulty = false;
-  context.committed = true;
+  context.state = ops::DeviceContext::kCommitted;
   context.num_stages = arguments.num_stages;
   context.stage = 0;
-  context.stage_parity = 0;
-  context.partials_copy = 0;
+  context.chunk = 0;
   context.has_operands = false;
 
   const uint32_t warp = threadIdx.x / 32;

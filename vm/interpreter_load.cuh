@@ -11,34 +11,95 @@
 
 namespace mkvm::vm {
 
+// The loader's view of the stages: those from `stage` on are filled next, a
+// chunk of them at a time, as far as they are free.
+class StageRing {
+ public:
+  __device__ StageRing(ops::SharedMemory* shared, char* stages,
+                       uint32_t num_stages)
+      : shared_(shared),
+        stages_(stages),
+        num_stages_(num_stages),
+        free_(num_stages),
+        policy_(ptx::PolicyEvictFirst()) {}
+
+  // Copies a stage, the `last` or not of its chunk, once one is free. False
+  // when the compute warps have left. Whole warp.
+  __device__ bool Issue(const char* source, uint32_t bytes, bool last) {
+    if (free_ == 0 && !WaitForOldest()) return false;
+    ptx::CopyToShared(stages_ + stage_ * isa::kStageBytes, source, bytes,
+                      &shared_->chunk_full[chunk_ % ops::kMaxStages], policy_);
+    if (++stage_ == num_stages_) stage_ = 0;
+    --free_;
+    ++of_chunk_;
+    if (last) EndChunk();
+    return true;
+  }
+
+  // Waits until all copies have landed, which needs nobody's help.
+  __device__ void Drain() {
+    if (of_chunk_ != 0) EndChunk();
+    for (; oldest_ != chunk_; ++oldest_) {
+      while (!ptx::BarrierTestWait(
+          &shared_->chunk_full[oldest_ % ops::kMaxStages], Parity(oldest_))) {
+      }
+    }
+  }
+
+ private:
+  __device__ static uint32_t Parity(uint32_t chunk) {
+    return chunk / ops::kMaxStages % 2;
+  }
+
+  // The oldest chunk's stages have been read by every compute warp.
+  __device__ bool WaitForOldest() {
+    const bool read =
+        WaitPhase(&shared_->chunk_empty[oldest_ % ops::kMaxStages],
+                  Parity(oldest_), shared_);
+    // All lanes agree; and what each has acquired comes before lane 0's copy.
+    __syncwarp();
+    if (!__all_sync(0xffffffffu, read)) return false;
+    free_ += __shfl_sync(0xffffffffu, sizes_, oldest_ % ops::kMaxStages);
+    ++oldest_;
+    return true;
+  }
+
+  __device__ void EndChunk() {
+    ptx::EndCopies(&shared_->chunk_full[chunk_ % ops::kMaxStages]);
+    if (threadIdx.x % 32 == chunk_ % ops::kMaxStages) sizes_ = of_chunk_;
+    ++chunk_;
+    of_chunk_ = 0;
+  }
+
+  ops::SharedMemory* shared_;
+  char* stages_;
+  const uint32_t num_stages_;
+  uint32_t stage_ = 0;   // to be filled next
+  uint32_t free_;        // stages
+  uint32_t chunk_ = 0;   // being filled
+  uint32_t oldest_ = 0;  // that may still be read
+  uint32_t sizes_ = 0;   // stages of chunk i, in lane i % kMaxStages
+  uint32_t of_chunk_ = 0;
+  const uint64_t policy_;
+};
+static_assert(ops::kMaxStages <= 32);
+
 __device__ inline void LoadLoop(const LaunchArguments& arguments,
                                 const ops::DeviceContext& context,
                                 Cursor cursor, char* stages) {
   ops::SharedMemory* shared = context.shared;
-  const uint64_t policy = ptx::PolicyEvictFirst();
-  uint32_t stage = 0, parity = 0;
-  uint64_t issued = 0;
+  StageRing ring(shared, stages, arguments.num_stages);
   bool running = true;
-  auto issue = [&](const char* source, uint32_t bytes) {
-    // The stage's previous contents have been read (first round: at once).
-    running = WaitPhase(&shared->stage_empty[stage], parity ^ 1, shared);
-    if (!running) return false;
-    __syncwarp();
-    ptx::CopyToShared(stages + stage * isa::kStageBytes, source, bytes,
-                      &shared->stage_full[stage], policy);
-    ++issued;
+  auto issue = [&](const char* source, uint32_t bytes, bool last) {
+    running = ring.Issue(source, bytes, last);
     if constexpr (ops::kTraced) {
       ops::TraceRecord& record = shared->slots[cursor.slot].record;
-      if (context.lane() == 0) {
+      if (running && context.lane() == 0) {
         record.load_end = ops::TraceClock();
         if (record.load_begin == 0) record.load_begin = record.load_end;
       }
     }
-    if (++stage == arguments.num_stages) {
-      stage = 0;
-      parity ^= 1;
-    }
-    return true;
+    return running;
   };
   while (running && cursor.pass < EndPass(arguments, cursor)) {
     if (!WaitPhase(&shared->slot_full[cursor.slot], cursor.slot_parity,
@@ -63,20 +124,8 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
     ptx::BarrierArrive(&shared->slot_empty[cursor.slot]);
     cursor.Next();
   }
-  // Copies under way write to this block's memory: they land before it leaves
-  // (the copy engine needs nobody's help, so this ends). Walk back over the
-  // stages of the last round.
-  const uint64_t pending =
-      issued < arguments.num_stages ? issued : arguments.num_stages;
-  for (uint64_t i = 0; i < pending; ++i) {
-    if (stage == 0) {
-      stage = arguments.num_stages;
-      parity ^= 1;
-    }
-    --stage;
-    while (!ptx::BarrierTestWait(&shared->stage_full[stage], parity)) {
-    }
-  }
+  // Copies under way write to this block's memory: they land before it leaves.
+  ring.Drain();
   // What it has recorded is there for the fetcher.
   if constexpr (ops::kTraced) ptx::BarrierArrive(&shared->loader_left);
 }

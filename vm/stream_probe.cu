@@ -40,6 +40,7 @@ __global__ void __launch_bounds__(32, 1)
     ptx::CopyToShared(memory + kStagesAt + stage * isa::kStageBytes,
                       data + i * isa::kStageBytes, isa::kStageBytes,
                       &full[stage], policy);
+    ptx::EndCopies(&full[stage]);
   };
   for (uint64_t i = begin; i < end && i < begin + num_stages; ++i) issue(i);
   for (uint64_t i = begin; i < end; ++i) {

@@ -9,8 +9,8 @@
 
 namespace mkvm::ptx {
 
-// The arrivals that one CopyToShared makes at its barrier: on sm_90 one by the
-// issuing lane, before that one per lane of the issuing warp.
+// The arrivals that EndCopies makes at its barrier: on sm_90 one by the first
+// lane, before that one per lane of the warp.
 __host__ __device__ inline constexpr uint32_t CopyArrivals(int architecture) {
   return architecture >= 900 ? 1 : 32;
 }
@@ -22,21 +22,21 @@ __device__ inline uint64_t PolicyEvictFirst() {
   return policy;
 }
 
-// Copies `bytes` from `source` to `destination` (shared memory) and completes
-// one phase of `barrier`, which was initialised with CopyArrivals arrivals.
-// Whole warp. REQUIRES: 16-byte alignment of both addresses and of bytes.
+// Copies `bytes` from `source` to `destination` (shared memory). The phase of
+// `barrier`, which was initialised with CopyArrivals arrivals, completes when
+// this copy and the others since the phase began have landed, and EndCopies has
+// been called. Whole warp. REQUIRES: 16-byte alignment of both addresses and of
+// bytes.
 __device__ inline void CopyToShared(void* destination, const void* source,
                                     uint32_t bytes, uint64_t* barrier,
                                     uint64_t policy) {
   const uint32_t lane = threadIdx.x % 32;
 #if __CUDA_ARCH__ >= 900
   if (lane != 0) return;
-  asm volatile(
-      "{\n\t.reg .b64 state;\n\t"
-      "mbarrier.arrive.expect_tx.shared.b64 state, [%0], %1;\n\t}" ::"r"(
-          SharedAddress(barrier)),
-      "r"(bytes)
-      : "memory");
+  asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(
+                   SharedAddress(barrier)),
+               "r"(bytes)
+               : "memory");
   asm volatile(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
       ".L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
@@ -44,6 +44,7 @@ __device__ inline void CopyToShared(void* destination, const void* source,
       "l"(source), "r"(bytes), "r"(SharedAddress(barrier)), "l"(policy)
       : "memory");
 #else
+  (void)barrier;
   (void)policy;
   const uint32_t target = SharedAddress(destination);
   const char* from = static_cast<const char*>(source);
@@ -52,6 +53,14 @@ __device__ inline void CopyToShared(void* destination, const void* source,
                  "l"(from + i)
                  : "memory");
   }
+#endif
+}
+
+// No more copies in this phase of `barrier`. By the warp that issued them.
+__device__ inline void EndCopies(uint64_t* barrier) {
+#if __CUDA_ARCH__ >= 900
+  if (threadIdx.x % 32 == 0) BarrierArrive(barrier);
+#else
   // Each lane's copies complete, then its arrival happens.
   asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(
                    SharedAddress(barrier))
