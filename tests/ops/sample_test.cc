@@ -245,6 +245,24 @@ TEST(SampleTest, InfiniteLogitsChooseTheFirstOfTheHighest) {
   }
 }
 
+// The GPU's token, counts and records of the pass are the reference's, up to
+// rounding.
+void ExpectSameOnGpu(SamplingProgram reference, int64_t position) {
+  SamplingProgram gpu = reference;
+  ASSERT_TRUE(reference.program.RunReference(position).ok());
+  const absl::Status status = gpu.program.RunGpu(position);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(gpu.Token(), reference.Token());
+  EXPECT_EQ(gpu.program.Ints(gpu.sample.counts),
+            reference.program.Ints(reference.sample.counts));
+  const auto got = gpu.Logprobs(position + 1);
+  const auto want = reference.Logprobs(position + 1);
+  for (size_t i = 0; i < got.size(); ++i) {
+    EXPECT_EQ(got[i].second, want[i].second) << i;
+    EXPECT_NEAR(got[i].first, want[i].first, 1e-4) << i;
+  }
+}
+
 // Tokens and records of the GPU, of cases that it samples from a few values,
 // from the bests alone, and over all logits.
 TEST(SampleTest, GpuMatchesReference) {
@@ -261,21 +279,9 @@ TEST(SampleTest, GpuMatchesReference) {
     for (const float scale : {4.0f, 0.5f}) {
       for (int64_t position = 0; position < 4; ++position) {
         SCOPED_TRACE(std::string(c.name) + " at " + std::to_string(position));
-        SamplingProgram reference =
-            MakeSampling(FallingLogits(6000, 12, scale), c.options, 5, counts);
-        SamplingProgram gpu = reference;
-        ASSERT_TRUE(reference.program.RunReference(position).ok());
-        const absl::Status status = gpu.program.RunGpu(position);
-        ASSERT_TRUE(status.ok()) << status;
-        EXPECT_EQ(gpu.Token(), reference.Token());
-        EXPECT_EQ(gpu.program.Ints(gpu.sample.counts),
-                  reference.program.Ints(reference.sample.counts));
-        const auto got = gpu.Logprobs(position + 1);
-        const auto want = reference.Logprobs(position + 1);
-        for (size_t i = 0; i < got.size(); ++i) {
-          EXPECT_EQ(got[i].second, want[i].second) << i;
-          EXPECT_NEAR(got[i].first, want[i].first, 1e-4) << i;
-        }
+        ExpectSameOnGpu(
+            MakeSampling(FallingLogits(6000, 12, scale), c.options, 5, counts),
+            position);
       }
     }
   }
@@ -301,19 +307,8 @@ TEST(SampleTest, GpuMatchesReferenceOfManySlices) {
                      std::to_string(options.top_k) + ", top_p " +
                      std::to_string(options.top_p) + " at " +
                      std::to_string(position));
-        SamplingProgram reference =
-            MakeSampling(logits, options, slices, counts);
-        SamplingProgram gpu = reference;
-        ASSERT_TRUE(reference.program.RunReference(position).ok());
-        const absl::Status status = gpu.program.RunGpu(position);
-        ASSERT_TRUE(status.ok()) << status;
-        EXPECT_EQ(gpu.Token(), reference.Token());
-        const auto got = gpu.Logprobs(position + 1);
-        const auto want = reference.Logprobs(position + 1);
-        for (size_t i = 0; i < got.size(); ++i) {
-          EXPECT_EQ(got[i].second, want[i].second) << i;
-          EXPECT_NEAR(got[i].first, want[i].first, 1e-4) << i;
-        }
+        ExpectSameOnGpu(MakeSampling(logits, options, slices, counts),
+                        position);
       }
     }
   }
