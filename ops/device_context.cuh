@@ -244,7 +244,8 @@ class DeviceContext {
         reinterpret_cast<const char*>(static_cast<SharedMemory*>(shared)) +
         kStagesOffset + at * isa::kStageBytes);
   }
-  // Hands this warp's share of a chunk of `count` stages back.
+  // Hands a chunk of `count` stages back, as far as this thread is concerned:
+  // it has read what it needs of it.
   __device__ void FreeChunk(uint32_t count) {
     ptx::BarrierArrive(&shared->chunk_empty[chunk % kMaxStages]);
     ++chunk;
