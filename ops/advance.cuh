@@ -33,7 +33,7 @@ __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
   const uint64_t best =
       context.LoadRanked(static_cast<const uint64_t*>(at.best),
                          context.IsPolled(AdvanceIndex::best), op.best);
-  const uint32_t capacity = context.slot->dims[AdvanceIndex::tokens].x;
+  const uint32_t capacity = context.slot()->dims[AdvanceIndex::tokens].x;
   if (next >= static_cast<int64_t>(capacity)) {
     context.Raise(FaultKind::kPastTokens, op.tokens, next, capacity);
     return;
@@ -47,7 +47,7 @@ __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
   const int32_t token = tokens[next];
   const bool ended =
       generated && IsEos(static_cast<const int32_t*>(at.eos),
-                         context.slot->dims[AdvanceIndex::eos].x, token);
+                         context.slot()->dims[AdvanceIndex::eos].x, token);
   *static_cast<int32_t*>(at.stop) = (next >= run[1] || ended) ? 1 : 0;
   ptx::StoreRelaxedSystem(&context.shared->token_ring[context.pass()],
                           RingWord(token, generated));

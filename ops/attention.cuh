@@ -283,8 +283,8 @@ __device__ inline void AttendGroup(const isa::AttentionOperands& op,
 __device__ inline void DeviceAnyAttention(const isa::AttentionOperands& op,
                                           const AttentionAddresses& at,
                                           DeviceContext& context) {
-  const uint32_t capacity = context.slot->dims[AttentionIndex::k_cache].y;
-  const uint32_t rope_rows = context.slot->dims[AttentionIndex::rope].x;
+  const uint32_t capacity = context.slot()->dims[AttentionIndex::k_cache].y;
+  const uint32_t rope_rows = context.slot()->dims[AttentionIndex::rope].x;
   if (!CheckRoom(context, op.k_cache, capacity, op.splits, rope_rows)) return;
   const uint64_t kv_begin = uint64_t{op.kv_head} * op.head_dim;
   const uint64_t q_begin = kv_begin * op.group;

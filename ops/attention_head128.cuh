@@ -10,6 +10,7 @@
 #define MKVM_OPS_ATTENTION_HEAD128_CUH_
 
 #include "ops/device_context.cuh"
+#include "ops/gemv_stages.cuh"
 #include "ops/kv_cache.cuh"
 #include "ops/ptx/math.cuh"
 #include "ops/ptx/memory.cuh"
@@ -32,18 +33,25 @@ namespace head128 {
 inline constexpr uint32_t kDim = 128;
 inline constexpr uint32_t kTurn = 32;  // positions
 inline constexpr uint32_t kHeads = 2;  // at once
-inline constexpr uint32_t kTurnsAhead = 4;
+inline constexpr uint32_t kTurnsAhead = 2;
 // Ranks below every score, and e^(kNone - score) is 0. An f24.
 inline constexpr float kNone = -0x1p100f;
 
-// Scratch, floats: q [heads, 128], then the warps' accumulators
-// [warp][head of the pair][128], their m and l, and this pass's k and v (bf16).
+// Scratch, floats: for each warp the q heads that it writes, which is all that
+// may be written while others are still in a gemv (a warp's fragments are in
+// the same place), then its accumulators [head of the pair][128]; after all
+// that the warps' m and l, and this pass's k and v (bf16).
 inline constexpr uint32_t kMaxHeads = 16;
-inline constexpr uint32_t kAccBegin = kMaxHeads * kDim;
-inline constexpr uint32_t kStateBegin =
-    kAccBegin + kComputeWarps * kHeads * kDim;
+inline constexpr uint32_t kWarpScratch =
+    kScratchSlabs * kSlabFragments * sizeof(uint4) / sizeof(float);
+inline constexpr uint32_t kAccBegin = kMaxHeads / kComputeWarps * kDim;
+static_assert(kAccBegin + kHeads * kDim <= kWarpScratch);
+inline constexpr uint32_t kStateBegin = kComputeWarps * kWarpScratch;
 inline constexpr uint32_t kNowBegin = kStateBegin + kHeads * kComputeWarps * 2;
 static_assert(kNowBegin + kDim <= kScratchFloats);
+__device__ __forceinline__ uint32_t QBegin(uint32_t head) {
+  return head % kComputeWarps * kWarpScratch + head / kComputeWarps * kDim;
+}
 
 // The cache rows of a split.
 struct Rows {
@@ -196,7 +204,7 @@ __device__ __forceinline__ void PutStates(const State (&state)[kHeads],
   float* scratch = context.shared->scratch;
   const uint32_t head = upper ? 1 : 0;
   auto* acc = reinterpret_cast<float4*>(
-      scratch + kAccBegin + (context.warp() * kHeads + head) * kDim);
+      scratch + context.warp() * kWarpScratch + kAccBegin + head * kDim);
   // Lane l's eight elements as words l and l + 16: no bank conflicts.
   acc[context.lane() % 16] =
       make_float4(mine.acc[0], mine.acc[1], mine.acc[2], mine.acc[3]);
@@ -230,7 +238,7 @@ __device__ __forceinline__ void PublishPart(const Rows& rows, void* part,
   }
 #pragma unroll
   for (uint32_t w = 0; w < kComputeWarps; ++w) {
-    acc[w] = scratch[kAccBegin + (w * kHeads + head) * kDim + word];
+    acc[w] = scratch[w * kWarpScratch + kAccBegin + head * kDim + word];
   }
   float most = m[0];
 #pragma unroll
@@ -264,13 +272,13 @@ __device__ __forceinline__ void DeviceAttention(
     DeviceContext& context) {
   // q is asked for first; what is there already need not be polled.
   const bool fused = op.prologue == isa::AttentionPrologue::kQkNormRope;
-  const AttentionPlace place = context.slot->attention;
+  const AttentionPlace place = context.slot()->attention;
   const bool append = fused && place.append != 0;
   const QkvHeads heads = HeadsOf<AttentionIndex>(op, at, context);
   uint4 early = make_uint4(0, 0, 0, 0);
   if (fused) early = AskHead128(heads, append, context);
-  const uint32_t capacity = context.slot->dims[AttentionIndex::k_cache].y;
-  const uint32_t rope_rows = context.slot->dims[AttentionIndex::rope].x;
+  const uint32_t capacity = context.slot()->dims[AttentionIndex::k_cache].y;
+  const uint32_t rope_rows = context.slot()->dims[AttentionIndex::rope].x;
   if (!CheckRoom(context, op.k_cache, capacity, op.splits, rope_rows)) return;
   const uint32_t split_row = op.kv_head * op.splits + op.split;
   const uint64_t cache_begin = uint64_t{split_row} * capacity * kDim;
@@ -290,6 +298,8 @@ __device__ __forceinline__ void DeviceAttention(
       LoadTile(rows, t * kTurn, context, tiles[t]);
     }
   }
+  // What a gemv before reads and writes comes before this one's writes.
+  context.WaitForRows();
   float* q = context.shared->scratch;
   if (fused) {
     auto* now = reinterpret_cast<uint2*>(context.shared->scratch + kNowBegin);
@@ -297,7 +307,7 @@ __device__ __forceinline__ void DeviceAttention(
     NormRopeAppend128(
         context, heads, append, early,
         [&](uint32_t head, uint32_t i, const float4& value) {
-          *reinterpret_cast<float4*>(q + head * kDim + i) =
+          *reinterpret_cast<float4*>(q + QBegin(head) + i) =
               make_float4(isa::RoundToF24(value.x), isa::RoundToF24(value.y),
                           isa::RoundToF24(value.z), isa::RoundToF24(value.w));
         },
@@ -314,7 +324,7 @@ __device__ __forceinline__ void DeviceAttention(
                               uint64_t{op.kv_head} * op.group * kDim;
     for (uint32_t i = context.thread(); i < op.group * kDim;
          i += kComputeThreads) {
-      q[i] = isa::FloatOfF24Bits(context.LoadWord(
+      q[QBegin(i / kDim) + i % kDim] = isa::FloatOfF24Bits(context.LoadWord(
           q_words + i, context.IsPolled(AttentionIndex::q), op.q));
     }
   }
@@ -339,13 +349,14 @@ __device__ __forceinline__ void DeviceAttention(
       // An odd group's last head is computed twice.
       const uint32_t row = min(head + h, op.group - 1);
       const auto* from = reinterpret_cast<const float4*>(
-          q + row * kDim + context.lane() % 16 * 8);
+          q + QBegin(row) + context.lane() % 16 * 8);
       const float4 a = from[0], b = from[1];
       const float eight[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
 #pragma unroll
       for (uint32_t i = 0; i < 8; ++i) query[h][i] = eight[i] * kScale;
     }
     State state[kHeads];
+#pragma unroll 1
     for (uint32_t first = 0; first < rows.positions;
          first += kTurnsAhead * kTurn) {
 #pragma unroll
@@ -353,11 +364,7 @@ __device__ __forceinline__ void DeviceAttention(
         const uint32_t begin = first + t * kTurn;
         if (begin < rows.positions) {
           AddNow(rows, begin, context, tiles[t]);
-          if (begin + kTurn / 2 < rows.positions) {
-            Attend<2>(rows, begin, tiles[t], query, state, context);
-          } else {
-            Attend<1>(rows, begin, tiles[t], query, state, context);
-          }
+          Attend<2>(rows, begin, tiles[t], query, state, context);
           if (begin + kTurnsAhead * kTurn < rows.stored) {
             LoadTile(rows, begin + kTurnsAhead * kTurn, context, tiles[t]);
           }

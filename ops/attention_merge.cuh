@@ -80,71 +80,72 @@ __device__ inline void DeviceAnyAttentionMerge(
   }
 }
 
-// Up to 16 splits: elements [first, first + 2 * kElements) of the
-// instruction's, kElements for each of the 2 lanes of a split, by one warp, in
-// registers.
-template <uint32_t kElements>
+// Up to 16 splits: elements [first, first + 16) of the instruction's, by one
+// warp, in registers. Lane 16h + e has element e of eight splits: 8h to 8h + 7.
 __device__ __forceinline__ void MergeInWarp(
     const isa::AttentionMergeOperands& op, const AttentionMergeAddresses& at,
     uint32_t first, DeviceContext& context) {
-  static_assert(kElements % 4 == 0);
-  const uint32_t split = context.lane() / 2, half = context.lane() % 2;
-  const uint32_t row = (op.kv_head * op.splits + split) * op.group + op.member;
+  constexpr uint32_t kSplits = 16;
+  const uint32_t element = context.lane() % 16;
+  const uint32_t half = context.lane() / 16;
+  const uint32_t stride = op.group * (op.head_dim + 4);  // from split to split
   const uint32_t* part =
-      static_cast<const uint32_t*>(at.part) + uint64_t{row} * (op.head_dim + 4);
-  const uint32_t begin = op.begin + first + half * kElements;
-  const bool there = split < op.splits;
-  uint32_t words[kElements + 2];
+      static_cast<const uint32_t*>(at.part) +
+      uint64_t{op.kv_head * op.splits * op.group + op.member} *
+          (op.head_dim + 4);
+  const uint32_t* mine =
+      part + half * (kSplits / 2) * stride + op.begin + first + element;
+  // And the lane's split's m and l.
+  const uint32_t* state = part + element * stride + op.head_dim;
+  const uint32_t left = op.splits - min(op.splits, half * (kSplits / 2));
+  uint32_t words[kSplits / 2 + 2];
   context.LoadTogether(words, context.IsPolled(AttentionMergeIndex::part),
-                       op.part, [&](uint32_t(&to)[kElements + 2]) {
-                         const uint32_t tag = context.tag;
+                       op.part, [&](uint32_t(&to)[kSplits / 2 + 2]) {
 #pragma unroll
-                         for (uint32_t e = 0; e < kElements; e += 4) {
-                           uint4 v = make_uint4(tag, tag, tag, tag);
-                           if (there)
-                             v = ptx::LoadRelaxedGpu4(part + begin + e);
-                           to[e] = v.x;
-                           to[e + 1] = v.y;
-                           to[e + 2] = v.z;
-                           to[e + 3] = v.w;
+                         for (uint32_t s = 0; s < kSplits / 2; ++s) {
+                           to[s] = context.tag;
+                           if (s < left)
+                             to[s] = ptx::LoadRelaxedGpu(mine + s * stride);
                          }
-                         uint2 v = make_uint2(tag, tag);
-                         if (there)
-                           v = ptx::LoadRelaxedGpu2(part + op.head_dim);
-                         to[kElements] = v.x;
-                         to[kElements + 1] = v.y;
+                         uint2 v = make_uint2(context.tag, context.tag);
+                         if (element < op.splits)
+                           v = ptx::LoadRelaxedGpu2(state);
+                         to[kSplits / 2] = v.x;
+                         to[kSplits / 2 + 1] = v.y;
                        });
-  const float m =
-      there ? fmaxf(isa::FloatOfF24Bits(words[kElements]), head128::kNone)
-            : head128::kNone;
-  float most = m;
+  float most =
+      element < op.splits
+          ? fmaxf(isa::FloatOfF24Bits(words[kSplits / 2]), head128::kNone)
+          : head128::kNone;
+  const float m = most;
 #pragma unroll
-  for (int offset = 2; offset < 32; offset *= 2) {
+  for (int offset = 1; offset < 16; offset *= 2) {
     most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, offset));
   }
   const float weight = head128::Weight(m, most);
-  float value[kElements + 1];
+  float sum = isa::FloatOfF24Bits(words[kSplits / 2 + 1]) * weight;
+  float value = 0;
 #pragma unroll
-  for (uint32_t e = 0; e < kElements; ++e) {
-    value[e] = isa::FloatOfF24Bits(words[e]) * weight;
+  for (uint32_t s = 0; s < kSplits / 2; ++s) {
+    value += isa::FloatOfF24Bits(words[s]) *
+             __shfl_sync(0xffffffffu, weight, half * 8 + s);
   }
-  value[kElements] = isa::FloatOfF24Bits(words[kElements + 1]) * weight;
 #pragma unroll
-  for (int offset = 2; offset < 32; offset *= 2) {
-#pragma unroll
-    for (uint32_t e = 0; e <= kElements; ++e) {
-      value[e] += __shfl_xor_sync(0xffffffffu, value[e], offset);
-    }
+  for (int offset = 1; offset < 16; offset *= 2) {
+    sum += __shfl_xor_sync(0xffffffffu, sum, offset);
   }
-  if (split == 0) {
-    const float scale = __fdividef(1.0f, value[kElements]);
-    const uint64_t to =
-        (uint64_t{op.kv_head} * op.group + op.member) * op.head_dim + begin;
-#pragma unroll
-    for (uint32_t e = 0; e < kElements; e += 4) {
-      context.Store4(at.y, to + e, value[e] * scale, value[e + 1] * scale,
-                     value[e + 2] * scale, value[e + 3] * scale);
-    }
+  value += __shfl_xor_sync(0xffffffffu, value, 16);
+  value = __fdividef(value, sum);
+  // Four elements in one store: words on their own take longer to arrive.
+  const float second = __shfl_down_sync(0xffffffffu, value, 1);
+  const float third = __shfl_down_sync(0xffffffffu, value, 2);
+  const float fourth = __shfl_down_sync(0xffffffffu, value, 3);
+  // What a gemv before reads and writes comes before this one's writes.
+  context.WaitForRows();
+  if (half == 0 && element % 4 == 0) {
+    const uint64_t head = uint64_t{op.kv_head} * op.group + op.member;
+    context.Store4(at.y, head * op.head_dim + op.begin + first + element, value,
+                   second, third, fourth);
   }
 }
 
@@ -152,13 +153,10 @@ __device__ __forceinline__ void MergeInWarp(
 __device__ __forceinline__ void DeviceAttentionMerge(
     const isa::AttentionMergeOperands& op, const AttentionMergeAddresses& at,
     DeviceContext& context) {
+#pragma unroll 1
   for (uint32_t first = 16 * context.warp(); first < op.count;
        first += 16 * kComputeWarps) {
-    if (first + 16 <= op.count) {
-      MergeInWarp<8>(op, at, first, context);
-    } else {
-      MergeInWarp<4>(op, at, first, context);
-    }
+    MergeInWarp(op, at, first, context);
   }
 }
 

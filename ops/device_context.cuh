@@ -40,6 +40,23 @@ struct Place {
 };
 
 // Records the first fault of the launch and makes every worker's waits end.
+__device__ __forceinline__ void RaiseFaultInLine(SharedMemory* shared,
+                                                 Place place, FaultKind kind,
+                                                 uint32_t what, uint64_t seen,
+                                                 uint64_t wanted) {
+  if (ptx::ExchangeRelaxedGpu(shared->abort, 1) != 0) return;
+  Fault* fault = shared->fault;
+  fault->worker = blockIdx.x;
+  fault->pass = place.pass;
+  fault->pc = place.pc;
+  fault->opcode = place.opcode;
+  fault->what = what;
+  fault->seen = seen;
+  fault->wanted = wanted;
+  // The host reads `kind` first.
+  ptx::FenceSystem();
+  *reinterpret_cast<volatile FaultKind*>(&fault->kind) = kind;
+}
 static __device__ __noinline__ void RaiseFault(SharedMemory* shared,
                                                Place place, FaultKind kind,
                                                uint32_t what, uint64_t seen,
@@ -75,14 +92,15 @@ static __device__ __noinline__ bool PollChunk(SharedMemory* shared, Place place,
 class DeviceContext {
  public:
   [[no_unique_address]] SharedPointer shared;
-  InstructionSlot* slot;  // in shared memory
+  uint32_t visit;         // instructions of this worker's queue begun before
   uint32_t thread_index;  // of the block
-  uint32_t num_stages;
-  uint32_t stage;     // next stage to consume
-  uint32_t chunk;     // chunks of stages consumed
-  bool has_operands;  // traced kernel: this warp has read some
-  uint32_t tag;       // of this pass
-  uint32_t state;     // kFaulty and so on, in one register
+  uint32_t ring_bytes;    // of all stages
+  uint32_t ring_at;       // where in them the next one to consume begins
+  uint32_t chunk;         // chunks of stages consumed
+  uint32_t batch;         // groups of gemvs whose sums were handed over
+  bool has_operands;      // traced kernel: this warp has read some
+  uint32_t tag;           // of this pass
+  uint32_t state;         // kFaulty and so on, in one register
 
   // This thread has lost a wait or raised a fault. The body goes on, so that
   // every barrier is met, and the block leaves at the end of the instruction.
@@ -99,25 +117,29 @@ class DeviceContext {
   __device__ bool committed() const { return (state & kCommitted) != 0; }
   __device__ void BeginUncommitted() { state &= ~kCommitted; }
 
+  // Of the instruction. Not kept as a pointer: that would be a generic one.
+  __device__ InstructionSlot* slot() const {
+    return &shared->slots[visit % kInstructionSlots];
+  }
   __device__ uint32_t thread() const { return thread_index; }
   __device__ uint32_t warp() const { return thread_index / 32; }
   __device__ uint32_t lane() const { return thread_index % 32; }
-  __device__ uint32_t pass() const { return slot->head.pass; }
+  __device__ uint32_t pass() const { return slot()->head.pass; }
   // Of this pass, tokens.
   __device__ int64_t position() const {
     return shared->first_position + pass();
   }
   __device__ bool IsPolled(uint32_t operand) const {
-    return slot->instruction.OperandIsPolled(operand);
+    return slot()->instruction.OperandIsPolled(operand);
   }
   __device__ bool IsF24(uint32_t operand) const {
-    return slot->f24_operands >> operand & 1;
+    return slot()->f24_operands >> operand & 1;
   }
   __device__ bool IsPanels(uint32_t operand) const {
-    return slot->panel_operands >> operand & 1;
+    return slot()->panel_operands >> operand & 1;
   }
   __device__ Place place() const {
-    return {slot->head.pass, slot->head.pc, slot->instruction.opcode};
+    return {slot()->head.pass, slot()->head.pc, slot()->instruction.opcode};
   }
 
   // The copy of partial sums whose turn it is.
@@ -133,6 +155,32 @@ class DeviceContext {
     const bool any =
         ptx::SyncNamedOr(1, kComputeThreads, (state & kFaulty) != 0);
     state |= kCommitted | (any ? kBlockFaulty : 0);
+  }
+
+  // Ends an instruction whose rows the finishing warps write: without a
+  // barrier.
+  __device__ void EndOpen() { state |= kCommitted; }
+
+  // Hands this thread's sums of a batch to the finishing warps.
+  __device__ void HandOver() {
+    ptx::BarrierArrive(&shared->sums_ready[batch % 2]);
+    ++batch;
+  }
+  // Which copy of partial sums the next batch takes.
+  __device__ uint32_t copy() const { return batch % 2; }
+  // Waits until the rows of the last batch but one, whose copy the next takes,
+  // are written. Ends without a budget, like the next: the finishing warps' own
+  // waits have one.
+  __device__ void WaitForCopy() const {
+    while (!ptx::BarrierTestWait(&shared->rows_done[batch % 2],
+                                 batch / 2 % 2 ^ 1)) {
+    }
+  }
+  // The same for the last batch, if there was one.
+  __device__ void WaitForRows() const {
+    while (!ptx::BarrierTestWait(&shared->rows_done[(batch - 1) % 2],
+                                 (batch - 1) / 2 % 2)) {
+    }
   }
 
   // Orders the compute warps: shared and global accesses before it are seen
@@ -238,19 +286,19 @@ class DeviceContext {
   }
   // Stage `ahead` of the chunk waited for.
   __device__ const uint4* StageData(uint32_t ahead) const {
-    uint32_t at = stage + ahead;
-    if (at >= num_stages) at -= num_stages;
+    uint32_t at = ring_at + ahead * isa::kStageBytes;
+    at -= at >= ring_bytes ? ring_bytes : 0;
     return reinterpret_cast<const uint4*>(
         reinterpret_cast<const char*>(static_cast<SharedMemory*>(shared)) +
-        kStagesOffset + at * isa::kStageBytes);
+        kStagesOffset + at);
   }
   // Hands a chunk of `count` stages back, as far as this thread is concerned:
   // it has read what it needs of it.
   __device__ void FreeChunk(uint32_t count) {
     ptx::BarrierArrive(&shared->chunk_empty[chunk % kMaxStages]);
     ++chunk;
-    stage += count;
-    if (stage >= num_stages) stage -= num_stages;
+    ring_at += count * isa::kStageBytes;
+    ring_at -= ring_at >= ring_bytes ? ring_bytes : 0;
   }
 
   // ---- trace points: nothing in the kernel without them
@@ -269,17 +317,17 @@ class DeviceContext {
     if (!has_operands) {
       has_operands = true;
       if (lane() == 0) {
-        slot->reads[warp()] = {now, poll_begin, buffer + 1, 0};
+        slot()->reads[warp()] = {now, poll_begin, buffer + 1, 0};
       }
     } else if (thread() == 0) {
-      slot->record.operand_wait += now - begin;
+      slot()->record.operand_wait += now - begin;
     }
   }
   // The same for a lane on its own: the last lane counts.
   __device__ void TraceLane(uint32_t begin, uint32_t buffer) {
     if constexpr (!kTraced) return;
     const uint32_t now = TraceNow();
-    TraceRead& read = slot->reads[warp()];
+    TraceRead& read = slot()->reads[warp()];
     if (atomicMax(&read.ready, now) >= now) return;
     atomicExch(&read.poll_begin, begin);
     atomicExch(&read.last_buffer, buffer + 1);
@@ -289,7 +337,7 @@ class DeviceContext {
     if constexpr (!kTraced) return;
     if (lane() != 0) return;
     const uint32_t now = TraceNow();
-    TraceStageWait& stages = slot->stage_waits[warp()];
+    TraceStageWait& stages = slot()->stage_waits[warp()];
     stages.wait += now - begin;
     stages.ready = now;
   }

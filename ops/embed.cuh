@@ -10,9 +10,9 @@ namespace mkvm::ops {
 __device__ inline void DeviceEmbed(const isa::EmbedOperands& op,
                                    const EmbedAddresses& at,
                                    DeviceContext& context) {
-  const int64_t positions = context.slot->dims[EmbedIndex::tokens].x;
-  const uint64_t rows = context.slot->dims[EmbedIndex::table].x;
-  const uint64_t columns = context.slot->dims[EmbedIndex::table].y;
+  const int64_t positions = context.slot()->dims[EmbedIndex::tokens].x;
+  const uint64_t rows = context.slot()->dims[EmbedIndex::table].x;
+  const uint64_t columns = context.slot()->dims[EmbedIndex::table].y;
   const bool panels = context.IsPanels(EmbedIndex::table);
   if (context.position() >= positions) {
     if (context.thread() == 0) {

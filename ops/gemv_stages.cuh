@@ -92,25 +92,24 @@ __device__ __forceinline__ void ForEachGemvStage(const isa::GemvOperands& op,
 // The first of the four columns of a slab that this lane reads, of x and of g:
 // in tile lane / 8 of its warp's, so that a warp reads every column of its
 // tiles once.
-__device__ __forceinline__ uint32_t LaneColumn(uint32_t slab,
-                                               DeviceContext& context) {
-  const uint32_t tile =
-      slab * kSlabTiles + context.warp() + context.lane() / 8 * kComputeWarps;
+__device__ __forceinline__ uint32_t LaneColumn(const DeviceContext& context) {
+  const uint32_t tile = context.warp() + context.lane() / 8 * kComputeWarps;
   return tile * isa::kPanelTileColumns + context.lane() % 8 * 4;
 }
 
-// A warp's fragments of a slab, in scratch, which keeps the last few: for each
-// lane of LaneColumn its four columns' upper parts, then their lower parts.
-__device__ __forceinline__ uint4* SlabFragments(uint32_t slab,
-                                                DeviceContext& context) {
+// Scratch holds fragments of kScratchSlabs slabs for each warp: of a slab, for
+// each lane of LaneColumn its four columns' upper parts, then their lower
+// parts.
+inline constexpr uint32_t kSlabFragments = 32;
+__device__ __forceinline__ uint4* WarpFragments(const DeviceContext& context) {
   return reinterpret_cast<uint4*>(context.shared->scratch) +
-         (context.warp() * kScratchSlabs + slab % kScratchSlabs) * 32;
+         context.warp() * kScratchSlabs * kSlabFragments;
 }
 
 // Puts this lane's columns of a slab there, times their gains (two bf16 a
 // word); returns its share of sum x^2. A __syncwarp must follow.
-__device__ __forceinline__ float WriteFragments(uint32_t slab, const uint4& x,
-                                                uint2 gains,
+__device__ __forceinline__ float WriteFragments(uint4* fragments,
+                                                const uint4& x, uint2 gains,
                                                 DeviceContext& context) {
   float v[4] = {isa::FloatOfF24Bits(x.x), isa::FloatOfF24Bits(x.y),
                 isa::FloatOfF24Bits(x.z), isa::FloatOfF24Bits(x.w)};
@@ -129,8 +128,7 @@ __device__ __forceinline__ float WriteFragments(uint32_t slab, const uint4& x,
         ptx::PackBf16(v[2 * h] - isa::FloatOfBits(high[h] << 16),
                       v[2 * h + 1] - isa::FloatOfBits(high[h] & 0xffff0000u));
   }
-  SlabFragments(slab, context)[context.lane()] =
-      make_uint4(high[0], high[1], low[0], low[1]);
+  fragments[context.lane()] = make_uint4(high[0], high[1], low[0], low[1]);
   return squares;
 }
 
@@ -138,20 +136,19 @@ __device__ __forceinline__ float WriteFragments(uint32_t slab, const uint4& x,
 struct Fragments {
   uint32_t b[kWarpTiles][2];
 };
-__device__ __forceinline__ Fragments ReadFragments(uint32_t slab,
-                                                   DeviceContext& context) {
+__device__ __forceinline__ Fragments
+ReadFragments(const uint4* slab_fragments, const DeviceContext& context) {
   // Lane 4g + q multiplies, in every tile, column half g % 2: the upper part
   // if g < 2, the lower if g < 4, else nothing.
   const uint32_t g = context.lane() / 4;
-  const uint2* words =
-      reinterpret_cast<const uint2*>(SlabFragments(slab, context)) +
-      context.lane() % 8 * 2 + g / 2 % 2;
+  const uint2* words = reinterpret_cast<const uint2*>(slab_fragments) +
+                       context.lane() % 8 * 2 + g / 2 % 2;
   Fragments fragments;
 #pragma unroll
   for (uint32_t j = 0; j < kWarpTiles; ++j) {
     const uint2 b = words[j * 16];
-    fragments.b[j][0] = g < 4 ? b.x : 0;
-    fragments.b[j][1] = g < 4 ? b.y : 0;
+    fragments.b[j][0] = b.x;
+    fragments.b[j][1] = b.y;
   }
   return fragments;
 }
@@ -162,17 +159,21 @@ struct StageTiles {
   uint4 a[kStages][kWarpTiles];
 };
 
-// Takes the next chunk, of kStages stages, and hands its memory back: each warp
-// by itself, ahead of or behind the others. With kWhole all tiles are there;
-// else stage i has tiles_of(i), and others become zero.
-template <uint32_t kStages, bool kWhole, typename TilesOf>
-__device__ __forceinline__ StageTiles<kStages> TakeStages(
-    DeviceContext& context, TilesOf&& tiles_of) {
+// Takes the next chunk, `slots` panels of kSlabs stages each, and hands its
+// memory back: each warp by itself, ahead of or behind the others. What is
+// beyond the chunk's panels becomes a copy of its first one's. With kWhole all
+// tiles are there; else stage i has tiles_of(i), and others become zero.
+template <uint32_t kSlabs, uint32_t kSlots, bool kWhole, typename TilesOf>
+__device__ __forceinline__ StageTiles<kSlabs * kSlots> TakeStages(
+    uint32_t slots, DeviceContext& context, TilesOf&& tiles_of) {
+  constexpr uint32_t kStages = kSlabs * kSlots;
   StageTiles<kStages> tiles;
   context.WaitChunk();
 #pragma unroll
   for (uint32_t i = 0; i < kStages; ++i) {
-    const uint4* stage = context.StageData(i) + context.thread();
+    const uint32_t panel = i / kSlabs;
+    const uint4* stage =
+        context.StageData(panel < slots ? i : i % kSlabs) + context.thread();
     const uint32_t count = tiles_of(i);
 #pragma unroll
     for (uint32_t j = 0; j < kWarpTiles; ++j) {
@@ -182,7 +183,7 @@ __device__ __forceinline__ StageTiles<kStages> TakeStages(
       }
     }
   }
-  context.FreeChunk(kStages);
+  context.FreeChunk(slots * kSlabs);
   return tiles;
 }
 
@@ -214,12 +215,14 @@ __device__ __forceinline__ StageSums<kStages> MultiplyStages(
   return sums;
 }
 
-// Where lanes 4g+0 and 4g+1 put a panel's sums.
-__device__ __forceinline__ float* PartialOf(uint32_t copy, uint32_t slot,
-                                            DeviceContext& context) {
-  return &context.shared->partials[copy][context.warp()][slot]
-                                  [context.lane() / 4][context.lane() % 2];
+// Where lanes 4g+0 and 4g+1 put the first panel's sums, and from one panel to
+// the next.
+__device__ __forceinline__ float* PartialOf(uint32_t copy,
+                                            const DeviceContext& context) {
+  return &context.shared->partials[copy][context.warp()][0][context.lane() / 4]
+                                  [context.lane() % 2];
 }
+inline constexpr uint32_t kPanelPartials = isa::kPanelRows * 2;
 
 }  // namespace mkvm::ops
 

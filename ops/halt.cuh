@@ -6,14 +6,6 @@
 
 namespace mkvm::ops {
 
-// The copy of SharedMemory::stop for the halt in this slot: neighbouring slots
-// have different ones.
-static_assert(kInstructionSlots % 2 == 0);
-__device__ inline uint32_t StopCopy(const InstructionSlot* slot) {
-  const SharedPointer shared;
-  return static_cast<uint32_t>(slot - shared->slots) % 2;
-}
-
 __device__ inline void DeviceHalt(const isa::HaltOperands&,
                                   const HaltAddresses& at,
                                   DeviceContext& context) {
@@ -22,7 +14,7 @@ __device__ inline void DeviceHalt(const isa::HaltOperands&,
     const bool program =
         at.stop != nullptr &&
         ptx::LoadRelaxedGpu(static_cast<const uint32_t*>(at.stop)) != 0;
-    context.shared->stop[StopCopy(context.slot)] =
+    context.shared->stop[context.visit % 2] =
         (limit ? kStopLimit : 0) | (program ? kStopProgram : 0);
   }
   // The interpreter's barrier after the body makes `stop` known to all.

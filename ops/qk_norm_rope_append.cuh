@@ -13,8 +13,9 @@ __device__ inline void DeviceQkNormRopeAppend(
     const isa::QkNormRopeAppendOperands& op,
     const QkNormRopeAppendAddresses& at, DeviceContext& context) {
   const uint32_t capacity =
-      context.slot->dims[QkNormRopeAppendIndex::k_cache].y;
-  const uint32_t rope_rows = context.slot->dims[QkNormRopeAppendIndex::rope].x;
+      context.slot()->dims[QkNormRopeAppendIndex::k_cache].y;
+  const uint32_t rope_rows =
+      context.slot()->dims[QkNormRopeAppendIndex::rope].x;
   if (!CheckRoom(context, op.k_cache, capacity, op.splits, rope_rows)) return;
   const uint64_t kv_begin = uint64_t{op.kv_head} * op.head_dim;
   const uint64_t q_begin = kv_begin * op.group;

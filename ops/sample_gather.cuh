@@ -34,7 +34,7 @@ __device__ inline uint32_t FirstGroup(const DeviceContext& context) {
          context.lane() % 4;
 }
 __device__ inline uint32_t NumGroups(const DeviceContext& context) {
-  return context.slot->dims[SampleIndex::groups].x * kSliceGroups;
+  return context.slot()->dims[SampleIndex::groups].x * kSliceGroups;
 }
 
 // How many of its highest threads a warp publishes, so that the `wanted`

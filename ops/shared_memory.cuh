@@ -69,9 +69,10 @@ struct alignas(16) GemvShape {
   uint32_t matrices;  // 2 with w2, else 1
   uint32_t tiles;     // per panel
   uint32_t slabs;
-  uint32_t chunk;  // slabs per chunk
-  uint32_t group;  // panels of w per group
-  float mean;      // 1 / k
+  uint32_t chunk;   // slabs per chunk
+  uint32_t group;   // panels of w per group
+  float mean;       // 1 / k
+  uint32_t x_mask;  // bits of a word of x that must be the tag's: 0 unpolled
 
   __device__ uint32_t GroupPanels(uint32_t first) const {
     return min(group, panels - first);
@@ -93,9 +94,9 @@ struct alignas(16) AttentionPlace {
 struct alignas(16) SlotHead {
   uint32_t code;      // the body and flags, see below
   uint32_t untagged;  // bit i: wait i is for a counter
+  uint32_t tag;       // of the pass
   uint32_t pass;
   uint32_t pc;
-  uint32_t tag;  // of the pass
 };
 // The body: an opcode; with kCodeAny that for operands which the hot one
 // doesn't do.
@@ -108,6 +109,19 @@ inline constexpr uint32_t kCodeReleases = 0x20000;
 inline constexpr uint32_t kCodeTicks = 0x80000;
 // Ablated kernel: the last one of this launch's part of the queue.
 inline constexpr uint32_t kCodeLast = 0x40000;
+// The rest of the code: which body made for the hot path, which needs none of
+// the loop's precautions: all that it reads is polled, nothing is to be
+// released. Gemvs of one chunk, by its slabs and panels.
+enum class Direct : uint32_t {
+  kNo,
+  kGemv1x6,
+  kGemv1x4,
+  kGemv2x2,
+  kGemv3x2,
+  kAttention,
+  kMerge,
+};
+inline constexpr uint32_t kCodeDirectShift = 24;
 
 // One decoded instruction in shared memory.
 struct InstructionSlot {
@@ -141,11 +155,17 @@ struct SharedMemory {
   // each, so that there are no more of them than stages), in turn.
   uint64_t chunk_full[kMaxStages];
   uint64_t chunk_empty[kMaxStages];
+  // The sums of a batch (a group of a gemv) are in this copy; its rows are
+  // written.
+  uint64_t sums_ready[2];
+  uint64_t rows_done[2];
   // Partial sums [warp][panel][row][upper or lower halves] and squares [warp]
   // of a gemv. Two copies, used in turn: a copy is read after one barrier and
   // written again only by warps that have passed the next.
   alignas(8) float partials[2][kComputeWarps][kGroupSlots][isa::kPanelRows][2];
+  alignas(16) float gemv_squares[2][kComputeWarps];
   alignas(16) float squares[2][kComputeWarps];
+  uint2 second_best;  // of the second finishing warp: score, row
   alignas(16) float scratch[kScratchFloats];
   // What cold paths need; constant during a launch.
   uint32_t* abort;       // global: some worker has faulted

@@ -5,9 +5,10 @@
 //                (interpreter_load)
 //   warp 9       fetch: brings instructions and their addresses to slots
 //                (interpreter_fetch)
-//   warps 10, 11 only give their registers to the compute warps
+//   warps 10, 11 finish: the rows of every gemv, from the compute warps' sums
+//                (interpreter_finish)
 //
-// All three walk the same queue; the loader and the fetcher run ahead as far
+// All of them walk the same queue; the loader and the fetcher run ahead as far
 // as stages and slots allow, also across passes, because weights depend on
 // nothing. docs/memory_model.md argues every edge.
 
@@ -31,6 +32,7 @@ inline constexpr bool kAblated = MKVM_ABLATED != 0;
 
 inline constexpr uint32_t kLoadWarp = ops::kComputeWarps;
 inline constexpr uint32_t kFetchWarp = ops::kComputeWarps + 1;
+inline constexpr uint32_t kFinishWarp = ops::kComputeWarps + 2;  // and the next
 inline constexpr uint32_t kBlockThreads = 32 * (ops::kComputeWarps + 4);
 
 // The place in the queue: which slot comes next, in which pass.
@@ -61,7 +63,7 @@ __device__ inline uint32_t EndPass(const LaunchArguments& arguments,
 }
 
 __device__ inline bool ShouldLeave(ops::SharedMemory* shared) {
-  return ptx::BarrierTestWait(&shared->leave, 0);
+  return ptx::BarrierIsComplete(&shared->leave, 0);
 }
 
 // Loader and fetcher wait for a phase of a block barrier until the compute
@@ -69,7 +71,7 @@ __device__ inline bool ShouldLeave(ops::SharedMemory* shared) {
 __device__ inline bool WaitPhase(uint64_t* barrier, uint32_t parity,
                                  ops::SharedMemory* shared) {
   while (!ptx::BarrierTestWait(barrier, parity)) {
-    if (ShouldLeave(shared)) return false;
+    if (ShouldLeave(shared)) return ptx::BarrierIsComplete(barrier, parity);
   }
   return true;
 }

@@ -21,24 +21,22 @@ __device__ inline void WaitForSlot(ops::SharedMemory* shared, uint32_t visit) {
 // Traced kernel: lane i of warp 0 has seen the counter of wait i.
 __device__ inline void TraceWait(ops::DeviceContext& context) {
   const uint32_t now = context.TraceNow();
-  if (atomicMax(&context.slot->record.waited, now) < now) {
-    context.slot->record.last_wait = context.lane() + 1;
+  if (atomicMax(&context.slot()->record.waited, now) < now) {
+    context.slot()->record.last_wait = context.lane() + 1;
   }
 }
 
 // Lane i of warp 0 waits for counter i. The barrier that follows hands what was
 // acquired to the other threads. Tagged waits are the bodies' affair: they poll
-// the data themselves.
-__device__ inline void WaitForCounters(const LaunchArguments& arguments,
-                                       const ops::InstructionSlot& slot,
-                                       uint32_t untagged,
-                                       ops::DeviceContext& context) {
+// the data themselves, so that this is out of line.
+static __device__ __noinline__ ops::DeviceContext WaitForCounters(
+    const uint32_t* counters, uint32_t untagged, ops::DeviceContext context) {
+  const ops::InstructionSlot& slot = *context.slot();
   const isa::Instruction& instruction = slot.instruction;
   const uint32_t i = context.thread();
   if (i < isa::kMaxWaits && (untagged >> i & 1) != 0) {
     const uint32_t* counter =
-        arguments.counters +
-        uint64_t{instruction.waits[i].counter} * kCounterStride;
+        counters + uint64_t{instruction.waits[i].counter} * kCounterStride;
     const uint32_t wanted = slot.wanted[i];
     ops::Spin spin(context.shared);
     while (true) {
@@ -56,12 +54,13 @@ __device__ inline void WaitForCounters(const LaunchArguments& arguments,
     if constexpr (ops::kTraced) TraceWait(context);
   }
   context.Barrier();
+  return context;
 }
 
-// Whether the opcode's body is part of the interpreter's loop.
+// Whether the opcode's body for any instruction is in the interpreter's loop,
+// beside the direct ones.
 constexpr bool IsHot(isa::Opcode opcode) {
-  return opcode == isa::Opcode::kGemv || opcode == isa::Opcode::kAttention ||
-         opcode == isa::Opcode::kAttentionMerge;
+  return opcode == isa::Opcode::kGemv;
 }
 
 // Bodies that choose a token by chance: out of line by themselves. Called by
@@ -70,16 +69,15 @@ constexpr bool IsSampling(isa::Opcode opcode) {
   return opcode == isa::Opcode::kSampleSlice || opcode == isa::Opcode::kSample;
 }
 
-#define MKVM_SAMPLING(Name)                                            \
-  static __device__ __noinline__ ops::DeviceContext Run##Name##Body(   \
-      ops::DeviceContext context) {                                    \
-    __builtin_assume(__isShared(context.slot)); /* no generic loads */ \
-    ops::Device##Name(*reinterpret_cast<const isa::Name##Operands*>(   \
-                          context.slot->instruction.operands),         \
-                      *reinterpret_cast<const ops::Name##Addresses*>(  \
-                          context.slot->addresses),                    \
-                      context);                                        \
-    return context;                                                    \
+#define MKVM_SAMPLING(Name)                                           \
+  static __device__ __noinline__ ops::DeviceContext Run##Name##Body(  \
+      ops::DeviceContext context) {                                   \
+    ops::Device##Name(*reinterpret_cast<const isa::Name##Operands*>(  \
+                          context.slot()->instruction.operands),      \
+                      *reinterpret_cast<const ops::Name##Addresses*>( \
+                          context.slot()->addresses),                 \
+                      context);                                       \
+    return context;                                                   \
   }
 MKVM_SAMPLING(SampleSlice)
 MKVM_SAMPLING(Sample)
@@ -88,8 +86,8 @@ MKVM_SAMPLING(Sample)
 // Bodies that don't run in every layer: out of line, so that they cost the
 // others no registers.
 static __device__ __noinline__ ops::DeviceContext RunColdBody(
-    const ops::InstructionSlot& slot, uint32_t code,
-    ops::DeviceContext context) {
+    uint32_t code, ops::DeviceContext context) {
+  const ops::InstructionSlot& slot = *context.slot();
 #define MKVM_ANY(Name)                                                         \
   if (code == (static_cast<uint32_t>(isa::Opcode::k##Name) | ops::kCodeAny)) { \
     ops::DeviceAny##Name(                                                      \
@@ -123,9 +121,9 @@ static __device__ __noinline__ ops::DeviceContext RunColdBody(
   return context;
 }
 
-__device__ __forceinline__ void RunBody(const ops::InstructionSlot& slot,
-                                        uint32_t code,
+__device__ __forceinline__ void RunBody(uint32_t code,
                                         ops::DeviceContext& context) {
+  const ops::InstructionSlot& slot = *context.slot();
 #define MKVM_OP(value, Name, name, synopsis)                              \
   if constexpr (IsHot(isa::Opcode::k##Name)) {                            \
     if (code == static_cast<uint32_t>(isa::Opcode::k##Name)) {            \
@@ -143,7 +141,7 @@ __device__ __forceinline__ void RunBody(const ops::InstructionSlot& slot,
   } else if (code == static_cast<uint32_t>(isa::Opcode::kSampleSlice)) {
     context = RunSampleSliceBody(context);
   } else {
-    context = RunColdBody(slot, code, context);
+    context = RunColdBody(code, context);
   }
 }
 
@@ -154,9 +152,9 @@ static_assert(kTraceThread != 0);
 
 // By thread 0, after the barrier that follows the body: that and, for the
 // release, cumulativity put the block's writes before the signal.
-__device__ inline void Signal(const LaunchArguments& arguments,
-                              ops::InstructionSlot& slot, uint32_t code,
+__device__ inline void Signal(const LaunchArguments& arguments, uint32_t code,
                               const ops::DeviceContext& context) {
+  ops::InstructionSlot& slot = *context.slot();
   if ((code & ops::kCodeReleases) != 0) {
     ptx::AddReleaseGpu(
         arguments.counters + uint64_t{slot.instruction.signal} * kCounterStride,
@@ -173,59 +171,113 @@ __device__ inline void Signal(const LaunchArguments& arguments,
   }
 }
 
+// Traced kernel: the body is done, as `thread` sees it.
+__device__ inline void TraceDone(const ops::DeviceContext& context,
+                                 uint32_t thread) {
+  if constexpr (!ops::kTraced) return;
+  if (context.thread() == thread) {
+    context.slot()->record.done = context.TraceNow();
+  }
+}
+
+// The body of a direct instruction. Of gemvs the finishing warps do the rest;
+// a merge is warp 0's affair, so that only attention ends with a barrier.
+__device__ __forceinline__ void RunDirect(const LaunchArguments& arguments,
+                                          uint32_t code,
+                                          ops::DeviceContext& context) {
+  const ops::InstructionSlot& slot = *context.slot();
+  const auto direct = static_cast<ops::Direct>(code >> ops::kCodeDirectShift);
+  if (direct == ops::Direct::kGemv1x6) {
+    ops::DirectGemv<1, 6>(context);
+  } else if (direct == ops::Direct::kGemv1x4) {
+    ops::DirectGemv<1, 4>(context);
+  } else if (direct == ops::Direct::kGemv2x2) {
+    ops::DirectGemv<2, 2>(context);
+  } else if (direct == ops::Direct::kGemv3x2) {
+    ops::DirectGemv<3, 2>(context);
+  } else if (direct == ops::Direct::kAttention) {
+    ops::DeviceAttention(
+        *reinterpret_cast<const isa::AttentionOperands*>(
+            slot.instruction.operands),
+        *reinterpret_cast<const ops::AttentionAddresses*>(slot.addresses),
+        context);
+    // Scratch is free again; and all threads agree on leaving.
+    context.Commit();
+    context.BeginUncommitted();
+    TraceDone(context, kTraceThread);
+    if (context.thread() == 0) Signal(arguments, code, context);
+  } else {
+    ops::DeviceAttentionMerge(
+        *reinterpret_cast<const isa::AttentionMergeOperands*>(
+            slot.instruction.operands),
+        *reinterpret_cast<const ops::AttentionMergeAddresses*>(slot.addresses),
+        context);
+    context.EndOpen();
+    TraceDone(context, 0);
+    if (context.thread() == 0) Signal(arguments, code, context);
+  }
+}
+
+// Any other instruction, with what must come before and after. True when it was
+// the last one.
+__device__ __forceinline__ bool RunWithWaits(const LaunchArguments& arguments,
+                                             uint32_t code, uint32_t untagged,
+                                             ops::DeviceContext& context) {
+  if (context.committed() && (untagged != 0 || (code & ops::kCodeAfter) != 0)) {
+    // The rows of the gemv before are written, and all warps are through it.
+    context.WaitForRows();
+    if (untagged == 0) context.Barrier();
+  }
+  if (untagged != 0) {
+    context = WaitForCounters(arguments.counters, untagged, context);
+  }
+  context.BeginUncommitted();
+  RunBody(code & ops::kCodeMask, context);
+  const bool open = context.committed();
+  if (!open) {
+    // The body's writes, to memory and to shared memory, and all threads'
+    // reads of the slot come before what follows in any thread of the block;
+    // and all threads agree on leaving.
+    context.Commit();
+    context.BeginUncommitted();
+    TraceDone(context, kTraceThread);
+  }
+  bool last = kAblated && (code & ops::kCodeLast) != 0;
+  if ((code & ops::kCodeMask) == static_cast<uint32_t>(isa::Opcode::kHalt)) {
+    last |= *static_cast<const volatile uint32_t*>(
+                &context.shared->stop[context.visit % 2]) != 0;
+  }
+  // Of a gemv the finishing warps do it.
+  if (!open && context.thread() == 0 && !context.block_faulty()) {
+    Signal(arguments, code, context);
+  }
+  return last;
+}
+
 __device__ __forceinline__ void ComputeLoop(const LaunchArguments& arguments,
                                             ops::DeviceContext& context) {
   ops::SharedMemory* shared = context.shared;
-  for (uint32_t visit = 0;; ++visit) {
-    ops::InstructionSlot& slot = shared->slots[visit % ops::kInstructionSlots];
-    WaitForSlot(shared, visit);
-    // Kept in a register: once the block has committed the slot may change.
-    const uint32_t code = slot.head.code;
-    const uint32_t untagged = slot.head.untagged;
-    context.slot = &slot;
-    context.tag = slot.head.tag;
+  while (true) {
+    WaitForSlot(shared, context.visit);
+    // Kept in registers: once the block has committed the slot may change.
+    const ops::SlotHead head = context.slot()->head;
+    context.tag = head.tag;
     if constexpr (ops::kTraced) {
       context.has_operands = false;
       if (context.thread() == kTraceThread) {
-        slot.record.visited = context.TraceNow();
+        context.slot()->record.visited = context.TraceNow();
       }
     }
-    if (untagged != 0) {
-      WaitForCounters(arguments, slot, untagged, context);
-    } else if (context.committed() && (code & ops::kCodeAfter) != 0) {
-      // A gemv that has committed is still writing its rows.
-      context.Barrier();
+    bool last = false;
+    if (head.code >> ops::kCodeDirectShift != 0) {
+      RunDirect(arguments, head.code, context);
+    } else {
+      last = RunWithWaits(arguments, head.code, head.untagged, context);
     }
-    context.BeginUncommitted();
-    RunBody(slot, code & ops::kCodeMask, context);
-    const bool open = context.committed();
-    if (!open) {
-      // The body's writes, to memory and to shared memory, and all threads'
-      // reads of the slot come before what follows in any thread of the block;
-      // and all threads agree on leaving.
-      context.Commit();
-      context.BeginUncommitted();
-    } else if ((code & ops::kCodeReleases) != 0) {
-      // The first warps' writes come before the signal.
-      context.Barrier();
-      context.BeginUncommitted();
-    }
-    if constexpr (ops::kTraced) {
-      if (context.thread() == (open ? 0 : kTraceThread)) {
-        slot.record.done = context.TraceNow();
-      }
-    }
-    bool last = kAblated && (code & ops::kCodeLast) != 0;
-    if ((code & ops::kCodeMask) == static_cast<uint32_t>(isa::Opcode::kHalt)) {
-      last |=
-          *static_cast<const volatile uint32_t*>(&shared->stop[visit % 2]) != 0;
-    }
-    if (context.thread() == 0 && !context.block_faulty()) {
-      Signal(arguments, slot, code, context);
-    }
-    // Nobody reads the slot again: the first warps have finished, the others
-    // had done so at the commit.
-    ptx::BarrierArrive(&shared->slot_empty[visit % ops::kInstructionSlots]);
+    // No compute thread reads the slot again.
+    ptx::BarrierArrive(
+        &shared->slot_empty[context.visit % ops::kInstructionSlots]);
+    ++context.visit;
     if (last || context.block_faulty()) {
       // The loader and the fetcher look at it while they wait.
       ptx::BarrierArrive(&shared->leave);

@@ -56,7 +56,7 @@ __device__ inline bool NeedsAnyBody(uint32_t opcode, uint32_t word) {
   const bool attention =
       operand(ops::AttentionIndex::head_dim) != ops::head128::kDim;
   const uint32_t count = operand(Merge::count);
-  const bool merge = operand(Merge::splits) > 16 || count % 8 != 0 ||
+  const bool merge = operand(Merge::splits) > 16 || count % 16 != 0 ||
                      operand(Merge::begin) % 4 != 0 ||
                      operand(Merge::head_dim) % 4 != 0;
   switch (static_cast<isa::Opcode>(opcode)) {
@@ -89,6 +89,60 @@ __device__ inline void FillAttention(const LaunchArguments& arguments,
   slot.attention.positions = ops::PositionsIn(position, split, block, splits);
   slot.attention.append = place.split == split ? 1 : 0;
   slot.attention.slot = place.slot;
+}
+
+// Whether an instruction of a hot body polls all that others write and it
+// reads. (Attention without its prologue has no k and v, and counts as not.)
+__device__ inline bool PollsAll(uint32_t opcode, uint32_t polled,
+                                bool residual) {
+  uint32_t read = 0;
+  switch (static_cast<isa::Opcode>(opcode)) {
+    case isa::Opcode::kGemv:
+      read =
+          1u << ops::GemvIndex::x | (residual ? 1u << ops::GemvIndex::r : 0u);
+      break;
+    case isa::Opcode::kAttention:
+      read = 1u << ops::AttentionIndex::q | 1u << ops::AttentionIndex::k |
+             1u << ops::AttentionIndex::v;
+      break;
+    case isa::Opcode::kAttentionMerge:
+      read = 1u << ops::AttentionMergeIndex::part;
+      break;
+    default:
+      return false;
+  }
+  return (polled & read) == read;
+}
+
+// Which direct body an instruction of that code takes. Lane l has word l.
+__device__ inline ops::Direct DirectOf(uint32_t code, uint32_t untagged,
+                                       bool polls_all,
+                                       const ops::GemvShape& shape,
+                                       uint32_t merged) {
+  using ops::Direct;
+  if (untagged != 0 || !polls_all ||
+      (code & (ops::kCodeReleases | ops::kCodeLast | ops::kCodeAny)) != 0) {
+    return Direct::kNo;
+  }
+  switch (static_cast<isa::Opcode>(code & ops::kCodeMask)) {
+    case isa::Opcode::kGemv: {
+      if (shape.panels > shape.group || shape.slabs > shape.chunk) break;
+      const uint32_t slots = shape.panels * shape.matrices;
+      if (shape.slabs == 1 && slots == 6) return Direct::kGemv1x6;
+      if (shape.slabs == 1 && slots == 4) return Direct::kGemv1x4;
+      if (shape.slabs == 2 && slots == 2) return Direct::kGemv2x2;
+      if (shape.slabs == 3 && slots == 2) return Direct::kGemv3x2;
+      break;
+    }
+    case isa::Opcode::kAttention:
+      return Direct::kAttention;
+    case isa::Opcode::kAttentionMerge:
+      // By one warp, while the others go on.
+      return merged <= 16 ? Direct::kMerge : Direct::kNo;
+    default:
+      break;
+  }
+  return Direct::kNo;
 }
 
 // Lane l puts word l into the slot, and what belongs to it: address and shape
@@ -133,18 +187,18 @@ __device__ inline void FillSlot(const LaunchArguments& arguments, uint32_t word,
       __shfl_sync(0xffffffffu, word, kFirstOperandWord + ops::GemvIndex::rows);
   const uint32_t w2 =
       __shfl_sync(0xffffffffu, word, kFirstOperandWord + ops::GemvIndex::w2);
+  const uint32_t merged = __shfl_sync(
+      0xffffffffu, word, kFirstOperandWord + ops::AttentionMergeIndex::count);
   const bool any = NeedsAnyBody(opcode, word);
   FillAttention(arguments, opcode, word, pass, slot);
   if (lane == 0) {
     const bool gemv = opcode == static_cast<uint32_t>(isa::Opcode::kGemv);
-    // A body that polls all it reads, and writes nothing before its own commit,
-    // may begin while the instruction before is still writing its rows.
-    const bool polls_all =
-        gemv && (polled >> ops::GemvIndex::x & 1) != 0 &&
-        (r == isa::kNoBuffer || (polled >> ops::GemvIndex::r & 1) != 0);
+    const bool polls_all = PollsAll(opcode, polled, r != isa::kNoBuffer);
     ops::SlotHead head;
     head.code = opcode | (any ? ops::kCodeAny : 0);
-    if (!polls_all) head.code |= ops::kCodeAfter;
+    // A gemv that polls all it reads may begin while the instruction before is
+    // still writing its rows: its own are written after them.
+    if (!gemv || !polls_all) head.code |= ops::kCodeAfter;
     if (signal != isa::kNoCounter) {
       head.code |= (flags & isa::kFlagRelease) != 0 ? ops::kCodeReleases
                                                     : ops::kCodeTicks;
@@ -157,11 +211,17 @@ __device__ inline void FillSlot(const LaunchArguments& arguments, uint32_t word,
     head.pass = pass;
     head.pc = cursor.pc;
     head.tag = isa::TagOfPass(pass);
-    slot.head = head;
+    ops::GemvShape shape = {};
     if (gemv) {
-      slot.gemv = ops::MakeGemvShape(rows, k, w2 == isa::kNoBuffer ? 1 : 2,
-                                     arguments.num_stages);
+      shape = ops::MakeGemvShape(rows, k, w2 == isa::kNoBuffer ? 1 : 2,
+                                 arguments.num_stages);
+      shape.x_mask = (polled >> ops::GemvIndex::x & 1) != 0 ? 0xffu : 0;
+      slot.gemv = shape;
     }
+    head.code |= static_cast<uint32_t>(DirectOf(head.code, head.untagged,
+                                                polls_all, shape, merged))
+                 << ops::kCodeDirectShift;
+    slot.head = head;
   }
   const uint32_t f24 = __ballot_sync(0xffffffffu, buffer.is_f24 != 0);
   const uint32_t panels = __ballot_sync(0xffffffffu, buffer.is_panels != 0);

@@ -9,6 +9,7 @@
 #include "ops/ptx/registers.cuh"
 #include "vm/interpreter_compute.cuh"
 #include "vm/interpreter_fetch.cuh"
+#include "vm/interpreter_finish.cuh"
 #include "vm/interpreter_load.cuh"
 #include "vm/launch.h"
 
@@ -20,18 +21,7 @@ static __device__ __noinline__ void RaiseFault(SharedMemory* shared,
                                                Place place, FaultKind kind,
                                                uint32_t what, uint64_t seen,
                                                uint64_t wanted) {
-  if (ptx::ExchangeRelaxedGpu(shared->abort, 1) != 0) return;
-  Fault* fault = shared->fault;
-  fault->worker = blockIdx.x;
-  fault->pass = place.pass;
-  fault->pc = place.pc;
-  fault->opcode = place.opcode;
-  fault->what = what;
-  fault->seen = seen;
-  fault->wanted = wanted;
-  // The host reads `kind` first.
-  ptx::FenceSystem();
-  *reinterpret_cast<volatile FaultKind*>(&fault->kind) = kind;
+  RaiseFaultInLine(shared, place, kind, what, seen, wanted);
 }
 
 static __device__ __noinline__ uint32_t PollWord(SharedMemory* shared,
@@ -116,12 +106,17 @@ __device__ void InitShared(const LaunchArguments& arguments,
                            ops::SharedMemory* shared) {
   for (uint32_t i = 0; i < ops::kInstructionSlots; ++i) {
     ptx::BarrierInit(&shared->slot_full[i], 32);  // the fetcher's lanes
-    // The loader's lanes and the compute threads.
-    ptx::BarrierInit(&shared->slot_empty[i], 32 + ops::kComputeThreads);
+    // The loader's lanes, the compute and the finishing threads.
+    ptx::BarrierInit(&shared->slot_empty[i],
+                     32 + ops::kComputeThreads + ops::kFinishThreads);
   }
   for (uint32_t i = 0; i < ops::kMaxStages; ++i) {
     ptx::BarrierInit(&shared->chunk_full[i], ptx::CopyArrivals(kArchitecture));
     ptx::BarrierInit(&shared->chunk_empty[i], ops::kComputeThreads);
+  }
+  for (uint32_t i = 0; i < 2; ++i) {
+    ptx::BarrierInit(&shared->sums_ready[i], ops::kComputeThreads);
+    ptx::BarrierInit(&shared->rows_done[i], ops::kFinishThreads);
   }
   ptx::BarrierInit(&shared->leave, ops::kComputeThreads);
   ptx::BarrierInit(&shared->loader_left, 32);
@@ -180,12 +175,13 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   if (__syncthreads_or(over)) return;
 
   ops::DeviceContext context;
-  context.slot = nullptr;
+  context.visit = 0;
   context.thread_index = ptx::ThreadIndex();
   context.state = ops::DeviceContext::kCommitted;
-  context.num_stages = arguments.num_stages;
-  context.stage = 0;
+  context.ring_bytes = arguments.num_stages * isa::kStageBytes;
+  context.ring_at = 0;
   context.chunk = 0;
+  context.batch = 0;
   context.has_operands = false;
 
   const uint32_t warp = threadIdx.x / 32;
@@ -196,6 +192,8 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
       FetchLoop(arguments, context, cursor);
     } else if (warp == kLoadWarp) {
       LoadLoop(arguments, context, cursor, stages);
+    } else {
+      FinishLoop(arguments, context);
     }
   } else {
     ptx::ClaimRegisters();
