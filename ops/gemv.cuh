@@ -127,6 +127,8 @@ __device__ __forceinline__ float SumChunk(const GemvInput& in,
                                           DeviceContext& context) {
   constexpr uint32_t kStages = kSlabs * kSlots;
   static_assert(kSlabs <= kChunkSlabs && kStages <= kStagesAtOnce);
+  // The lanes have read their fragments of what the warp did before.
+  __syncwarp();
   // The vector is asked for first: by the time that the weights are in
   // registers it is often there.
   GemvColumns<kSlabs> columns = {};

@@ -149,8 +149,9 @@ struct SharedMemory {
   alignas(128) InstructionSlot slots[kInstructionSlots];
   uint64_t slot_full[kInstructionSlots];
   uint64_t slot_empty[kInstructionSlots];
-  uint64_t leave;        // completes when the compute threads have left
-  uint64_t loader_left;  // traced kernel: when the loader has left, too
+  uint64_t leave;  // completes when the compute threads have left
+  // Traced kernel: when the loader and the finishing threads have left, too.
+  uint64_t others_left;
   // Of the chunks of stages that the loader fills at a time (at least a stage
   // each, so that there are no more of them than stages), in turn.
   uint64_t chunk_full[kMaxStages];

@@ -291,6 +291,16 @@ Fault GpuMachine::RefineFault() const {
   return fault;
 }
 
+// The time between two copies of a stage by each worker with which all of them
+// ask for kCopiesOverPeak times what memory nominally gives.
+uint32_t CopyIntervalCycles(const GpuInfo& info, size_t workers) {
+  constexpr double kCopiesOverPeak = 1.4;  // docs/performance.md
+  if (info.memory_bytes_per_s <= 0) return 0;
+  const double bytes = static_cast<double>(isa::kStageBytes) *
+                       static_cast<double>(workers) / kCopiesOverPeak;
+  return static_cast<uint32_t>(bytes / info.memory_bytes_per_s * info.clock_hz);
+}
+
 LaunchArguments GpuMachine::Arguments(const RunOptions& options) const {
   return {
       .code = code_.get(),
@@ -300,6 +310,7 @@ LaunchArguments GpuMachine::Arguments(const RunOptions& options) const {
       .producers = producers_.get(),
       .abort = counters_.get() + program_.counters.size() * kCounterStride,
       .num_stages = num_stages_,
+      .copy_interval_cycles = CopyIntervalCycles(info_, program_.num_workers()),
       .max_passes = static_cast<uint32_t>(options.max_passes),
       .first_position = options.first_position,
       .watchdog_ns = static_cast<uint64_t>(options.watchdog_seconds * 1e9),
@@ -386,12 +397,19 @@ absl::StatusOr<GpuInfo> QueryGpu(int device) {
   }
   char pci_bus_id[32] = "";  // left empty when it fails: it names, no more
   cudaDeviceGetPCIBusId(pci_bus_id, sizeof(pci_bus_id), device);
+  // Twice a clock, all bits of the bus. Unknown ones stay 0.
+  int memory_khz = 0, bus_bits = 0, clock_khz = 0;
+  cudaDeviceGetAttribute(&memory_khz, cudaDevAttrMemoryClockRate, device);
+  cudaDeviceGetAttribute(&bus_bits, cudaDevAttrGlobalMemoryBusWidth, device);
+  cudaDeviceGetAttribute(&clock_khz, cudaDevAttrClockRate, device);
   return GpuInfo{.name = properties.name,
                  .compute_major = properties.major,
                  .compute_minor = properties.minor,
                  .multiprocessors = properties.multiProcessorCount,
                  .memory_bytes = properties.totalGlobalMem,
                  .shared_memory_bytes = properties.sharedMemPerBlockOptin,
+                 .memory_bytes_per_s = 2e3 * memory_khz * bus_bits / 8,
+                 .clock_hz = 1e3 * clock_khz,
                  .pci_bus_id = pci_bus_id};
 }
 

@@ -45,7 +45,10 @@ struct GpuInfo {
   int multiprocessors = 0;
   uint64_t memory_bytes = 0;
   uint64_t shared_memory_bytes = 0;  // per block, opt-in
-  std::string pci_bus_id;            // "0000:3b:00.0"
+  // Nominal; 0 if the driver doesn't tell.
+  double memory_bytes_per_s = 0;
+  double clock_hz = 0;     // of a multiprocessor, the highest
+  std::string pci_bus_id;  // "0000:3b:00.0"
 };
 
 // Unavailable when built without CUDA, when there is no driver or no device,

@@ -272,7 +272,7 @@ __device__ inline void FetchLoop(const LaunchArguments& arguments,
   }
   if constexpr (ops::kTraced) {
     while (!ShouldLeave(shared) ||
-           !ptx::BarrierTestWait(&shared->loader_left, 0)) {
+           !ptx::BarrierTestWait(&shared->others_left, 0)) {
     }
     tracer.Finish(cursor.slot);
   }

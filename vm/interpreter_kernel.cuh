@@ -119,7 +119,7 @@ __device__ void InitShared(const LaunchArguments& arguments,
     ptx::BarrierInit(&shared->rows_done[i], ops::kFinishThreads);
   }
   ptx::BarrierInit(&shared->leave, ops::kComputeThreads);
-  ptx::BarrierInit(&shared->loader_left, 32);
+  ptx::BarrierInit(&shared->others_left, 32 + ops::kFinishThreads);
   shared->abort = arguments.abort;
   shared->fault = arguments.fault;
   shared->token_ring = arguments.token_ring;
@@ -194,6 +194,8 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
       LoadLoop(arguments, context, cursor, stages);
     } else {
       FinishLoop(arguments, context);
+      // What they have recorded is there for the fetcher.
+      if constexpr (ops::kTraced) ptx::BarrierArrive(&shared->others_left);
     }
   } else {
     ptx::ClaimRegisters();

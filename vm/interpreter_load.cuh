@@ -16,17 +16,25 @@ namespace mkvm::vm {
 class StageRing {
  public:
   __device__ StageRing(ops::SharedMemory* shared, char* stages,
-                       uint32_t num_stages)
+                       uint32_t num_stages, uint32_t interval_cycles)
       : shared_(shared),
         stages_(stages),
         num_stages_(num_stages),
+        interval_cycles_(interval_cycles),
         free_(num_stages),
         policy_(ptx::PolicyEvictFirst()) {}
+
+  // From here on, whether to leave the interval between copies. A burst of them
+  // makes all other accesses wait, and polls are what everybody waits for;
+  // except where the weights themselves are waited for.
+  __device__ void SetPaced(bool paced) { paced_ = paced; }
 
   // Copies a stage, the `last` or not of its chunk, once one is free. False
   // when the compute warps have left. Whole warp.
   __device__ bool Issue(const char* source, uint32_t bytes, bool last) {
     if (free_ == 0 && !WaitForOldest()) return false;
+    if (paced_) WaitForInterval();
+    last_copy_ = ptx::ClockCyclesLow();
     ptx::CopyToShared(stages_ + stage_ * isa::kStageBytes, source, bytes,
                       &shared_->chunk_full[chunk_ % ops::kMaxStages], policy_);
     if (++stage_ == num_stages_) stage_ = 0;
@@ -64,6 +72,11 @@ class StageRing {
     return true;
   }
 
+  __device__ void WaitForInterval() const {
+    while (ptx::ClockCyclesLow() - last_copy_ < interval_cycles_) {
+    }
+  }
+
   __device__ void EndChunk() {
     ptx::EndCopies(&shared_->chunk_full[chunk_ % ops::kMaxStages]);
     if (threadIdx.x % 32 == chunk_ % ops::kMaxStages) sizes_ = of_chunk_;
@@ -74,6 +87,9 @@ class StageRing {
   ops::SharedMemory* shared_;
   char* stages_;
   const uint32_t num_stages_;
+  const uint32_t interval_cycles_;
+  uint32_t last_copy_ = 0;  // when, on the SM's clock
+  bool paced_ = false;
   uint32_t stage_ = 0;   // to be filled next
   uint32_t free_;        // stages
   uint32_t chunk_ = 0;   // being filled
@@ -88,7 +104,8 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
                                 const ops::DeviceContext& context,
                                 Cursor cursor, char* stages) {
   ops::SharedMemory* shared = context.shared;
-  StageRing ring(shared, stages, arguments.num_stages);
+  StageRing ring(shared, stages, arguments.num_stages,
+                 arguments.copy_interval_cycles);
   bool running = true;
   auto issue = [&](const char* source, uint32_t bytes, bool last) {
     running = ring.Issue(source, bytes, last);
@@ -114,6 +131,8 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
     }
     const ops::InstructionSlot& slot = shared->slots[cursor.slot];
     if (slot.instruction.opcode == static_cast<uint16_t>(isa::Opcode::kGemv)) {
+      // One of several groups has nothing to wait for but its weights.
+      ring.SetPaced(slot.gemv.panels <= slot.gemv.group);
       ops::ForEachGemvStage(
           *reinterpret_cast<const isa::GemvOperands*>(
               slot.instruction.operands),
@@ -127,7 +146,7 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
   // Copies under way write to this block's memory: they land before it leaves.
   ring.Drain();
   // What it has recorded is there for the fetcher.
-  if constexpr (ops::kTraced) ptx::BarrierArrive(&shared->loader_left);
+  if constexpr (ops::kTraced) ptx::BarrierArrive(&shared->others_left);
 }
 
 }  // namespace mkvm::vm
