@@ -23,6 +23,7 @@ constexpr Switch kSwitches[] = {
     {"launch_per_op", &AblationFlags::launch_per_op, true},
     {"no_fuse", &AblationFlags::no_fuse, false},
     {"no_split_kv", &AblationFlags::no_split_kv, false},
+    {"no_attend_alone", &AblationFlags::no_attend_alone, false},
 };
 constexpr char kFetchDepth[] = "fetch_depth";
 
@@ -56,6 +57,9 @@ void AblationFlags::AddTo(Flags& flags) {
             "ablation: compile with one op per instruction");
   flags.Add("no_split_kv", &no_split_kv,
             "ablation: compile with one attention worker per kv head");
+  flags.Add("no_attend_alone", &no_attend_alone,
+            "ablation: compile with several of them, and a merge, while the\n"
+            "context is short too");
 }
 
 absl::Status AblationFlags::Check(absl::string_view program) const {
@@ -98,6 +102,7 @@ absl::Status AblationFlags::ApplyTo(Device& device) const {
 void AblationFlags::ApplyTo(scheduler::CompileOptions& options) const {
   options.fuse = !no_fuse;
   options.split_kv = !no_split_kv;
+  options.attend_alone = !no_attend_alone;
 }
 
 bool AblationFlags::OfMachine() const { return !Names(*this, true).empty(); }
@@ -131,7 +136,7 @@ absl::StatusOr<AblationFlags> ParseAblation(absl::string_view name,
     return UsageError(absl::StrCat(
         flag, ": \"", part,
         "\" is not none, no_prefetch, fetch_depth=N, launch_per_pass, "
-        "launch_per_op, no_fuse or no_split_kv"));
+        "launch_per_op, no_fuse, no_split_kv or no_attend_alone"));
   }
   return flags;
 }

@@ -25,6 +25,7 @@ struct AblationFlags {
   // Of the compiler.
   bool no_fuse = false;
   bool no_split_kv = false;
+  bool no_attend_alone = false;
 
   void AddTo(Flags& flags);
   // Usage errors: numbers out of range, two that exclude each other, one of the

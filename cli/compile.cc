@@ -34,6 +34,7 @@ struct CompileFlags {
   std::optional<int64_t> logprobs;
   bool no_fuse = false;
   bool no_split_kv = false;
+  bool no_attend_alone = false;
   std::string dump;
   std::string simulate;
   std::string positions;
@@ -64,6 +65,8 @@ Flags MakeFlags(CompileFlags& f) {
             "probable tokens (0)");
   flags.Add("no_fuse", &f.no_fuse, "one op per instruction");
   flags.Add("no_split_kv", &f.no_split_kv, "one attention worker per kv head");
+  flags.Add("no_attend_alone", &f.no_attend_alone,
+            "several of them, and a merge, while the context is short too");
   flags.Add("dump", &f.dump, "graph|tiles|placement|queues",
             "print what a pass made, to stdout");
   flags.Add("simulate", &f.simulate, "FILE.mkt",
@@ -231,6 +234,7 @@ absl::Status CompileVerb(Args args) {
   options.logprobs = static_cast<uint32_t>(f.logprobs.value_or(0));
   options.fuse = !f.no_fuse;
   options.split_kv = !f.no_split_kv;
+  options.attend_alone = !f.no_attend_alone;
 
   scheduler::Dumps dumps;
   absl::StatusOr<isa::Program> program =

@@ -22,13 +22,14 @@ struct HappensBefore::Join {
 
 HappensBefore::~HappensBefore() = default;
 
-HappensBefore::HappensBefore(const Program& program, const Dataflow& flow)
+HappensBefore::HappensBefore(const Program& program, const Dataflow& flow,
+                             const Dataflow& next)
     : program_(program),
-      flow_(flow),
+      flows_{&flow, &next},
       workers_(program.queues.size()),
       next_(workers_, 0),
       counters_(kPasses * program.counters.size()),
-      regions_(kPasses * flow.regions.size()) {
+      regions_(flow.regions.size() + next.regions.size()) {
   for (const auto& queue : program.queues) {
     length_.push_back(static_cast<uint32_t>(queue.size()));
   }
@@ -43,7 +44,8 @@ HappensBefore::HappensBefore(const Program& program, const Dataflow& flow)
       if (instruction.signal != kNoCounter) {
         ++JoinOf({true, instruction.signal, pass}).missing;
       }
-      for (const Lists* feeds : {&flow.feeds_wholly, &flow.feeds_partly}) {
+      for (const Lists* feeds :
+           {&Flow(pass).feeds_wholly, &Flow(pass).feeds_partly}) {
         for (uint32_t region : (*feeds)[i]) {
           ++JoinOf({false, region, pass}).missing;
         }
@@ -56,7 +58,8 @@ HappensBefore::Join& HappensBefore::JoinOf(const Obstacle& obstacle) {
   return obstacle.is_counter
              ? counters_[obstacle.pass * program_.counters.size() +
                          obstacle.index]
-             : regions_[obstacle.pass * flow_.regions.size() + obstacle.index];
+             : regions_[obstacle.pass * Flow(0).regions.size() +
+                        obstacle.index];
 }
 
 const HappensBefore::Join& HappensBefore::JoinOf(
@@ -73,8 +76,9 @@ void HappensBefore::ForEachObstacle(Place place, uint32_t pass, Fn fn) const {
     fn(Obstacle{true, i.waits[k].counter, lagged ? pass - 1 : pass},
        i.WaitIsTagged(k));
   }
-  for (const Lists* polls : {&flow_.polls, &flow_.polls_some}) {
-    for (uint32_t region : (*polls)[flow_.IndexOf(place)]) {
+  const Dataflow& flow = Flow(pass);
+  for (const Lists* polls : {&flow.polls, &flow.polls_some}) {
+    for (uint32_t region : (*polls)[flow.IndexOf(place)]) {
       fn(Obstacle{false, region, pass}, false);
     }
   }
@@ -138,20 +142,21 @@ void HappensBefore::Begin(Place place, uint32_t pass) {
 // successor, everything, itself included.
 void HappensBefore::End(Place place, uint32_t pass) {
   const uint32_t w = place.worker;
-  const uint32_t index = flow_.IndexOf(place);
-  for (uint32_t region : flow_.feeds_partly[index]) {
+  const Dataflow& flow = Flow(pass);
+  const uint32_t index = flow.IndexOf(place);
+  for (uint32_t region : flow.feeds_partly[index]) {
     Join& join = JoinOf({false, region, pass});
     Contribute(join, Relation::kOrdered, w);
     Arrive(join);
   }
   // Polls bring no order that the waits have not declared. At the end, all that
   // an operand names has been there, unless only some of it was looked at.
-  for (uint32_t region : flow_.polls[index]) {
+  for (uint32_t region : flow.polls[index]) {
     Join& join = JoinOf({false, region, pass});
     Acquire(join, Relation::kOrdered, w);
     Leave(join);
   }
-  for (uint32_t region : flow_.polls_some[index]) {
+  for (uint32_t region : flow.polls_some[index]) {
     Leave(JoinOf({false, region, pass}));
   }
   ++next_[w];
@@ -159,7 +164,7 @@ void HappensBefore::End(Place place, uint32_t pass) {
        {Relation::kDeclared, Relation::kOrdered, Relation::kVisible}) {
     Clock(relation, w)[w] = next_[w];
   }
-  for (uint32_t region : flow_.feeds_wholly[index]) {
+  for (uint32_t region : flow.feeds_wholly[index]) {
     Join& join = JoinOf({false, region, pass});
     Contribute(join, Relation::kOrdered, w);
     Arrive(join);
@@ -204,9 +209,10 @@ void HappensBefore::Leave(Join& join) {
 }
 
 Place HappensBefore::MissingProducer(const Obstacle& obstacle) const {
+  const Dataflow& flow = Flow(obstacle.pass);
   const Frontier& producers = obstacle.is_counter
-                                  ? flow_.producers[obstacle.index]
-                                  : flow_.regions[obstacle.index].writers;
+                                  ? flow.producers[obstacle.index]
+                                  : flow.regions[obstacle.index].writers;
   for (const Place& producer : producers) {
     if (next_[producer.worker] <= Step(producer, obstacle.pass)) {
       return producer;

@@ -47,8 +47,11 @@ struct StuckStep {
 
 class HappensBefore {
  public:
-  // REQUIRES: CheckCounters and CheckCoverage found nothing. Both outlive this.
-  HappensBefore(const Program& program, const Dataflow& flow);
+  // Of a pass that does what `flow` says and one after it that does what `next`
+  // says. REQUIRES: CheckCounters and CheckCoverage found nothing. All outlive
+  // this.
+  HappensBefore(const Program& program, const Dataflow& flow,
+                const Dataflow& next);
   ~HappensBefore();
 
   // Calls `visit` for each instruction of passes 0 and 1 when it may start, in
@@ -90,6 +93,7 @@ class HappensBefore {
     return clocks_[static_cast<size_t>(relation)].data() +
            size_t{worker} * workers_;
   }
+  const Dataflow& Flow(uint32_t pass) const { return *flows_[pass]; }
   Join& JoinOf(const Obstacle& obstacle);
   const Join& JoinOf(const Obstacle& obstacle) const;
   // Calls fn(obstacle, tagged) for every wait and poll of the instruction.
@@ -108,14 +112,14 @@ class HappensBefore {
   Place MissingProducer(const Obstacle& obstacle) const;
 
   const Program& program_;
-  const Dataflow& flow_;
+  const std::array<const Dataflow*, 2> flows_;  // of each pass
   const size_t workers_;
   std::vector<uint32_t> length_;  // of each queue
   std::vector<uint32_t> next_;    // the step at which each worker stands
   std::vector<uint32_t> ready_;   // workers to try
   std::array<std::vector<uint32_t>, kNumRelations> clocks_;
   std::vector<Join> counters_;  // pass * counters + counter
-  std::vector<Join> regions_;   // pass * regions + region
+  std::vector<Join> regions_;   // those of pass 0, then those of pass 1
 };
 
 }  // namespace mkvm::isa

@@ -12,7 +12,7 @@
 namespace mkvm::isa {
 
 // Raised when the meaning of an encoded program changes.
-inline constexpr uint32_t kIsaVersion = 1;
+inline constexpr uint32_t kIsaVersion = 2;
 
 // Operand value of an optional buffer that is not given.
 inline constexpr uint32_t kNoBuffer = 0xffffffffu;

@@ -144,6 +144,17 @@ class Saturating {
   uint64_t value_;
 };
 
+// The operand is touched below position `alone` if `below`, from it on if
+// `from`.
+void LimitPositions(size_t operand, uint32_t alone, bool below, bool from,
+                    absl::Span<Access> accesses) {
+  for (Access& access : accesses) {
+    if (access.operand != operand) continue;
+    access.first_position = below ? 0 : alone;
+    access.end_position = from ? Access::kNoEnd : alone;
+  }
+}
+
 }  // namespace
 
 absl::Span<const OpcodeInfo> AllOpcodes() { return kOpcodes; }
@@ -172,6 +183,7 @@ void AppendAccesses(const Program& program, const Instruction& instruction,
   [[maybe_unused]] auto Count = [&](uint32_t b) {
     return Saturating(scope.Count(b));
   };
+  [[maybe_unused]] const size_t first = accesses.size();
   using uint64_t = Saturating;  // in the regions below
   [[maybe_unused]] uint8_t operand = 0;
   switch (static_cast<Opcode>(instruction.opcode)) {
@@ -183,8 +195,8 @@ void AppendAccesses(const Program& program, const Instruction& instruction,
   ++operand;
 #define MKVM_OP(code, Name, name, synopsis) \
   case Opcode::k##Name: {                   \
-    [[maybe_unused]] const auto op =        \
-        DecodeOperands<Name##Operands>(instruction);
+    using Operands = Name##Operands;        \
+    [[maybe_unused]] const auto op = DecodeOperands<Operands>(instruction);
 #define MKVM_READ(f, d, s, b, c) MKVM_ACCESS(f, kRead, b, c)
 #define MKVM_OPT_READ(f, d, s, b, c) MKVM_ACCESS(f, kRead, b, c)
 #define MKVM_WEIGHT(f, d, s, b, c) MKVM_ACCESS(f, kWeight, b, c)
@@ -195,6 +207,9 @@ void AppendAccesses(const Program& program, const Instruction& instruction,
 #define MKVM_U32(f, d) ++operand;
 #define MKVM_F32(f, d) ++operand;
 #define MKVM_ENUM(f, Type, d) ++operand;
+#define MKVM_WHEN(f, below, from)                                             \
+  LimitPositions(offsetof(Operands, f) / sizeof(op.f), op.alone, below, from, \
+                 absl::MakeSpan(accesses).subspan(first));
 #define MKVM_END(Name) \
   return;              \
   }

@@ -49,13 +49,22 @@ absl::Span<const OpcodeInfo> AllOpcodes();
 const OpcodeInfo* FindOpcode(uint16_t opcode);
 const OpcodeInfo* FindOpcode(absl::string_view name);
 
-// One access of an instruction: elements [begin, begin + count) of `buffer`.
+// One access of an instruction: elements [begin, begin + count) of `buffer`, in
+// passes whose position is in [first_position, end_position).
 struct Access {
+  static constexpr uint64_t kNoEnd = ~uint64_t{0};
+
   uint8_t operand;  // index into OpcodeInfo::operands
   AccessKind kind;
   uint32_t buffer;
   uint64_t begin;
   uint64_t count;
+  uint64_t first_position = 0;
+  uint64_t end_position = kNoEnd;
+
+  bool HappensAt(uint64_t position) const {
+    return position >= first_position && position < end_position;
+  }
 };
 // Appends the accesses of `instruction`. REQUIRES: a known opcode and buffer
 // operands that are kNoBuffer or below program.buffers.size().

@@ -14,10 +14,12 @@ namespace {
 
 class CoverageChecker {
  public:
-  CoverageChecker(const Program& program, const Dataflow& flow, Report& report)
-      : program_(program), flow_(flow), report_(report) {}
+  CoverageChecker(const Program& program, const Dataflow& flow,
+                  absl::Span<const Dataflow> all, Report& report)
+      : program_(program), flow_(flow), all_(all), report_(report) {}
 
   void CheckBuffer(uint32_t buffer) {
+    if (BelongsToOtherPasses(buffer)) return;
     uint64_t covered = 0;               // elements [0, covered) are written
     uint32_t widest = Dataflow::kNone;  // the write that reaches `covered`
     for (uint32_t k = flow_.first_write[buffer];
@@ -63,6 +65,16 @@ class CoverageChecker {
   }
 
  private:
+  // Written in passes of another kind, and neither read nor written in these.
+  bool BelongsToOtherPasses(uint32_t buffer) const {
+    const auto writes = [buffer](const Dataflow& flow) {
+      return flow.first_write[buffer] < flow.first_write[buffer + 1];
+    };
+    return !writes(flow_) &&
+           flow_.first_region[buffer] == flow_.first_region[buffer + 1] &&
+           std::any_of(all_.begin(), all_.end(), writes);
+  }
+
   static bool Writes(const Access& access) {
     return access.kind == AccessKind::kWrite ||
            access.kind == AccessKind::kUpdate;
@@ -116,6 +128,7 @@ class CoverageChecker {
 
   const Program& program_;
   const Dataflow& flow_;
+  const absl::Span<const Dataflow> all_;
   Report& report_;
 };
 
@@ -196,8 +209,8 @@ void CheckCandidates(const Program& program, const Dataflow& flow,
 }  // namespace
 
 void CheckCoverage(const Program& program, const Dataflow& flow,
-                   Report& report) {
-  CoverageChecker checker(program, flow, report);
+                   absl::Span<const Dataflow> all, Report& report) {
+  CoverageChecker checker(program, flow, all, report);
   for (uint32_t i = 0; i < flow.places.size() && !report.full(); ++i) {
     checker.CheckOperands(i);
   }

@@ -55,7 +55,7 @@ std::vector<uint32_t> SortedAccesses(const std::vector<Access>& accesses,
                                      Predicate wanted) {
   std::vector<uint32_t> sorted;
   for (uint32_t a = 0; a < accesses.size(); ++a) {
-    if (accesses[a].count > 0 && wanted(accesses[a])) sorted.push_back(a);
+    if (accesses[a].count > 0 && wanted(a)) sorted.push_back(a);
   }
   std::sort(sorted.begin(), sorted.end(), [&](uint32_t a, uint32_t b) {
     const Access& x = accesses[a];
@@ -80,7 +80,8 @@ Lists::Lists(size_t n, const std::vector<std::pair<uint32_t, uint32_t>>& pairs)
   for (const auto& [key, value] : pairs) values_[next[key]++] = value;
 }
 
-Dataflow::Dataflow(const Program& program) {
+Dataflow::Dataflow(const Program& program, uint64_t position)
+    : position(position) {
   ListAccesses(program);
   ListWrites(program);
   ListRegions(program);
@@ -104,8 +105,9 @@ void Dataflow::ListAccesses(const Program& program) {
 }
 
 void Dataflow::ListWrites(const Program& program) {
-  writes = SortedAccesses(accesses, [&](const Access& access) {
-    return IsWrite(access) && IsActivation(program, access);
+  writes = SortedAccesses(accesses, [&](uint32_t a) {
+    return Happens(a) && IsWrite(accesses[a]) &&
+           IsActivation(program, accesses[a]);
   });
   first_write.assign(program.buffers.size() + 1, 0);
   for (uint32_t a : writes) ++first_write[accesses[a].buffer + 1];
@@ -116,10 +118,10 @@ void Dataflow::ListWrites(const Program& program) {
 
 void Dataflow::ListRegions(const Program& program) {
   region_of.assign(accesses.size(), kNone);
-  const std::vector<uint32_t> reads =
-      SortedAccesses(accesses, [&](const Access& access) {
-        return !IsWrite(access) && IsActivation(program, access);
-      });
+  const std::vector<uint32_t> reads = SortedAccesses(accesses, [&](uint32_t a) {
+    return Happens(a) && !IsWrite(accesses[a]) &&
+           IsActivation(program, accesses[a]);
+  });
   FrontierMaker frontier(program.queues.size());
   std::vector<std::pair<uint32_t, uint32_t>> written, polled, polled_some,
       whole, part;
@@ -131,6 +133,7 @@ void Dataflow::ListRegions(const Program& program) {
                   access.begin + access.count,
                   {},
                   0,
+                  false,
                   0,
                   0,
                   {},
@@ -144,39 +147,35 @@ void Dataflow::ListRegions(const Program& program) {
       frontier.Add(place);
       const Instruction& reader = program.queues[place.worker][place.pc];
       const uint8_t operand = accesses[read].operand;
+      const bool some = FindOpcode(reader.opcode)->operands[operand].reads_some;
+      if (!some) region.read_whole = true;
       if (reader.OperandIsPolled(operand)) {
         ++region.polled_reads;
-        (FindOpcode(reader.opcode)->operands[operand].reads_some ? polled_some
-                                                                 : polled)
-            .emplace_back(instruction, index);
+        (some ? polled_some : polled).emplace_back(instruction, index);
       }
     }
     region.readers = frontier.Take();
-    // Writes don't overlap one another (CheckCoverage), so those of a region
-    // are neighbours. Where they do overlap, nothing is proven from this.
-    const auto low = writes.begin() + first_write[region.buffer];
-    const auto high = writes.begin() + first_write[region.buffer + 1];
-    const auto begin = std::partition_point(low, high, [&](uint32_t a) {
-      return accesses[a].begin + accesses[a].count <= region.begin;
-    });
-    const auto end = std::partition_point(begin, high, [&](uint32_t a) {
-      return accesses[a].begin < region.end;
-    });
-    region.first_write = static_cast<uint32_t>(begin - writes.begin());
-    region.last_write = static_cast<uint32_t>(end - writes.begin());
-    for (auto a = begin; a != end; ++a) {
-      const uint32_t instruction = instruction_of[*a];
+    // Where writes do overlap one another, nothing is proven from this.
+    std::tie(region.first_write, region.last_write) =
+        WritesOf(region.buffer, region.begin, region.end);
+    for (uint32_t k = region.first_write; k < region.last_write; ++k) {
+      const uint32_t a = writes[k];
+      const uint32_t instruction = instruction_of[a];
       frontier.Add(places[instruction]);
-      written.emplace_back(*a, index);
+      written.emplace_back(a, index);
       if (region.polled_reads == 0) continue;
-      const bool wholly =
-          accesses[*a].begin >= region.begin &&
-          accesses[*a].begin + accesses[*a].count <= region.end &&
-          IsOnlyWrite(*a);
+      const bool wholly = accesses[a].begin >= region.begin &&
+                          accesses[a].begin + accesses[a].count <= region.end &&
+                          IsOnlyWrite(a);
       (wholly ? whole : part).emplace_back(instruction, index);
     }
     region.writers = frontier.Take();
     regions.push_back(std::move(region));
+  }
+  first_region.assign(program.buffers.size() + 1, 0);
+  for (const Region& region : regions) ++first_region[region.buffer + 1];
+  for (size_t b = 0; b < program.buffers.size(); ++b) {
+    first_region[b + 1] += first_region[b];
   }
   regions_written = Lists(accesses.size(), written);
   polls = Lists(places.size(), polled);
@@ -185,11 +184,25 @@ void Dataflow::ListRegions(const Program& program) {
   feeds_partly = Lists(places.size(), part);
 }
 
+std::pair<uint32_t, uint32_t> Dataflow::WritesOf(uint32_t buffer,
+                                                 uint64_t begin,
+                                                 uint64_t end) const {
+  const auto low = writes.begin() + first_write[buffer];
+  const auto high = writes.begin() + first_write[buffer + 1];
+  const auto first = std::partition_point(low, high, [&](uint32_t a) {
+    return accesses[a].begin + accesses[a].count <= begin;
+  });
+  const auto last = std::partition_point(
+      first, high, [&](uint32_t a) { return accesses[a].begin < end; });
+  return {static_cast<uint32_t>(first - writes.begin()),
+          static_cast<uint32_t>(last - writes.begin())};
+}
+
 bool Dataflow::IsOnlyWrite(uint32_t write) const {
   const uint32_t instruction = instruction_of[write];
   for (uint32_t a = first_access[instruction];
        a < first_access[instruction + 1]; ++a) {
-    if (a != write && IsWrite(accesses[a])) return false;
+    if (a != write && Happens(a) && IsWrite(accesses[a])) return false;
   }
   return true;
 }
@@ -197,8 +210,8 @@ bool Dataflow::IsOnlyWrite(uint32_t write) const {
 void Dataflow::ListStateRegions(const Program& program) {
   state_region_of.assign(accesses.size(), kNone);
   const std::vector<uint32_t> sorted =
-      SortedAccesses(accesses, [&](const Access& access) {
-        return program.buffers[access.buffer].kind == BufferKind::kState;
+      SortedAccesses(accesses, [&](uint32_t a) {
+        return program.buffers[accesses[a].buffer].kind == BufferKind::kState;
       });
   for (size_t i = 0; i < sorted.size(); ++i) {
     const Access& access = accesses[sorted[i]];

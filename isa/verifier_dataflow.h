@@ -37,14 +37,19 @@ class Lists {
 // Queue order makes it stand for all of them.
 using Frontier = std::vector<Place>;
 
+// Of the passes that do the same; lists who reads and writes what in them.
 struct Dataflow {
-  // REQUIRES: CheckDeclarations and CheckInstructions found nothing.
-  explicit Dataflow(const Program& program);
+  // Of the passes of the kind to which `position` belongs. REQUIRES:
+  // CheckDeclarations and CheckInstructions found nothing.
+  Dataflow(const Program& program, uint64_t position);
 
   static constexpr uint32_t kNone = 0xffffffffu;
 
+  uint64_t position;
+
   // Instructions are numbered queue by queue; accesses instruction by
-  // instruction.
+  // instruction. These, and the state regions, are the same for all kinds of
+  // pass: also accesses that don't happen in this one are among them.
   std::vector<uint32_t> first_instruction;  // of each worker, and the total
   std::vector<Place> places;                // of each instruction
   std::vector<uint32_t> first_access;  // of each instruction, and the total
@@ -55,17 +60,28 @@ struct Dataflow {
     return first_instruction[place.worker] + place.pc;
   }
 
-  // Writes to activations, buffer by buffer, ascending by begin.
+  bool Happens(uint32_t access) const {
+    return accesses[access].HappensAt(position);
+  }
+
+  // Writes to activations that happen, buffer by buffer, ascending by begin.
   std::vector<uint32_t> writes;       // accesses
   std::vector<uint32_t> first_write;  // of each buffer, and the total
 
-  // A distinct interval of an activation that somebody reads.
+  // Those that overlap the interval: [first, last) of `writes`. REQUIRES: no
+  // two writes overlap each other.
+  std::pair<uint32_t, uint32_t> WritesOf(uint32_t buffer, uint64_t begin,
+                                         uint64_t end) const;
+
+  // A distinct interval of an activation that somebody reads. Buffer by buffer,
+  // ascending by begin.
   struct Region {
     uint32_t buffer;
     uint64_t begin;
     uint64_t end;
     std::vector<uint32_t> reads;  // accesses
     uint32_t polled_reads = 0;
+    bool read_whole = false;  // by some read, all of it
     // The overlapping writes: [first_write, last_write) of `writes`.
     uint32_t first_write = 0;
     uint32_t last_write = 0;
@@ -73,6 +89,7 @@ struct Dataflow {
     Frontier readers;
   };
   std::vector<Region> regions;
+  std::vector<uint32_t> first_region;  // of each buffer, and the total
   std::vector<uint32_t>
       region_of;          // each access; kNone unless it is such a read
   Lists regions_written;  // by access: the regions it overlaps
@@ -108,9 +125,10 @@ struct Dataflow {
 
 // Every element of every activation is written exactly once in a pass, an
 // instruction's writes don't touch its other operands, and every row of a
-// matrix and every candidate takes part in its argmax.
+// matrix and every candidate takes part in its argmax. `all`: of each of the
+// program's kinds of pass, `flow` among them, which is the one to check.
 void CheckCoverage(const Program& program, const Dataflow& flow,
-                   Report& report);
+                   absl::Span<const Dataflow> all, Report& report);
 
 }  // namespace mkvm::isa
 

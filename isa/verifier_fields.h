@@ -13,6 +13,9 @@ void CheckDeclarations(const Program& program, Report& report);
 void CheckInstructions(const Program& program, Report& report);
 void CheckCounters(const Program& program, Report& report);
 void CheckQueues(const Program& program, Report& report);
+// The position below which some instructions work alone and others are idle; 0:
+// there is none. Adds a diagnostic where there are several.
+uint64_t CheckAlone(const Program& program, Report& report);
 void CheckBudgets(const Program& program, Report& report);
 
 }  // namespace mkvm::isa

@@ -17,9 +17,10 @@ namespace {
 class OrderChecker {
  public:
   OrderChecker(const Program& program, const Dataflow& flow,
-               const HappensBefore& order, Report& report)
+               const Dataflow& next, const HappensBefore& order, Report& report)
       : program_(program),
         flow_(flow),
+        next_(next),
         order_(order),
         report_(report),
         touched_(flow.state_regions.size()) {
@@ -33,11 +34,13 @@ class OrderChecker {
     pass_ = pass;
     const Instruction& i = program_.queues[place.worker][place.pc];
     const uint32_t index = flow_.IndexOf(place);
+    const Dataflow& flow = pass == 0 ? flow_ : next_;
     for (uint32_t a = flow_.first_access[index];
          a < flow_.first_access[index + 1]; ++a) {
+      if (!flow.Happens(a)) continue;
       // What holds within pass 0 holds within every pass; what holds between
       // passes 0 and 1, between any pass and the next.
-      if (flow_.region_of[a] != Dataflow::kNone) {
+      if (flow.region_of[a] != Dataflow::kNone) {
         if (pass == 0) {
           CheckRead(a, i.OperandIsPolled(flow_.accesses[a].operand));
         }
@@ -45,12 +48,15 @@ class OrderChecker {
         CheckState(a);
       } else if (pass == 1 && flow_.accesses[a].kind == AccessKind::kWrite) {
         CheckOverwrite(a);
+        CheckSuccession(a);
       }
     }
     // Recorded only now, so that an instruction does not race with itself.
     for (uint32_t a = flow_.first_access[index];
          a < flow_.first_access[index + 1]; ++a) {
-      if (flow_.state_region_of[a] != Dataflow::kNone) RecordState(a);
+      if (flow.Happens(a) && flow_.state_region_of[a] != Dataflow::kNone) {
+        RecordState(a);
+      }
     }
     if (pass == 1 && i.signal != kNoCounter) CheckLap(i.signal);
     if (pass == 0 && i.opcode == static_cast<uint16_t>(Opcode::kHalt)) {
@@ -126,24 +132,77 @@ class OrderChecker {
 
   // A write of this pass against the reads of the pass before.
   void CheckOverwrite(uint32_t a) {
-    for (uint32_t r : flow_.regions_written[a]) {
-      const Dataflow::Region& region = flow_.regions[r];
-      for (const Place& reader : region.readers) {
-        if (Before(Relation::kOrdered, reader, 0)) continue;
-        const Access& access = flow_.accesses[a];
-        const std::string part =
-            report_.Name(access.buffer, std::max(access.begin, region.begin),
-                         std::min(access.begin + access.count, region.end));
-        report_.Add(
-            place_,
-            absl::StrCat("writes ", report_.Name(access),
-                         ", but nothing orders it after the read of ", part,
-                         " in the pass before"),
-            {absl::StrCat("note: ", part, " is read by ", report_.Name(reader)),
-             report_.WaitForIt(reader, true)});
-        return;
+    if (&flow_ == &next_) {
+      for (uint32_t r : flow_.regions_written[a]) {
+        if (!CheckOverwriteOf(flow_.regions[r], flow_.accesses[a])) return;
       }
+      return;
     }
+    const Access& access = flow_.accesses[a];
+    const uint32_t end = flow_.first_region[access.buffer + 1];
+    for (uint32_t r = flow_.first_region[access.buffer]; r < end; ++r) {
+      const Dataflow::Region& region = flow_.regions[r];
+      if (region.begin >= access.begin + access.count) return;
+      if (region.end <= access.begin) continue;
+      if (!CheckOverwriteOf(region, access)) return;
+    }
+  }
+
+  bool CheckOverwriteOf(const Dataflow::Region& region, const Access& access) {
+    for (const Place& reader : region.readers) {
+      if (Before(Relation::kOrdered, reader, 0)) continue;
+      const std::string part =
+          report_.Name(access.buffer, std::max(access.begin, region.begin),
+                       std::min(access.begin + access.count, region.end));
+      report_.Add(
+          place_,
+          absl::StrCat("writes ", report_.Name(access),
+                       ", but nothing orders it after the read of ", part,
+                       " in the pass before"),
+          {absl::StrCat("note: ", part, " is read by ", report_.Name(reader)),
+           report_.WaitForIt(reader, true)});
+      return false;
+    }
+    return true;
+  }
+
+  // A write of this pass against those of the pass before. In passes of one
+  // kind it is one instruction that writes the element, in order with itself.
+  void CheckSuccession(uint32_t a) {
+    if (&flow_ == &next_) return;
+    const Access& access = flow_.accesses[a];
+    const auto [first, last] = flow_.WritesOf(access.buffer, access.begin,
+                                              access.begin + access.count);
+    for (uint32_t k = first; k < last; ++k) {
+      const uint32_t b = flow_.writes[k];
+      const Place writer = flow_.places[flow_.instruction_of[b]];
+      if (writer == place_ || Before(Relation::kVisible, writer, 0)) continue;
+      const Access& earlier = flow_.accesses[b];
+      const uint64_t begin = std::max(access.begin, earlier.begin);
+      const uint64_t end =
+          std::min(access.begin + access.count, earlier.begin + earlier.count);
+      if (IsReadWhole(access.buffer, begin, end)) continue;
+      const std::string part = report_.Name(access.buffer, begin, end);
+      report_.Add(place_,
+                  absl::StrCat("writes ", report_.Name(access),
+                               ", but nothing orders it after the write of ",
+                               part, " in the pass before"),
+                  {absl::StrCat("note: ", part, " is written by ",
+                                report_.Name(writer)),
+                   report_.WaitForIt(writer, true)});
+      return;
+    }
+  }
+
+  // Whether one instruction of the first pass reads all of it. What that one
+  // has read is written, and CheckOverwrite has it come before later writes.
+  bool IsReadWhole(uint32_t buffer, uint64_t begin, uint64_t end) const {
+    return std::any_of(flow_.regions.begin() + flow_.first_region[buffer],
+                       flow_.regions.begin() + flow_.first_region[buffer + 1],
+                       [&](const Dataflow::Region& region) {
+                         return region.read_whole && region.begin <= begin &&
+                                region.end >= end;
+                       });
   }
 
   // A state access against what was touched in this pass and the one before.
@@ -301,7 +360,8 @@ class OrderChecker {
   }
 
   const Program& program_;
-  const Dataflow& flow_;
+  const Dataflow& flow_;  // of pass 0
+  const Dataflow& next_;  // of pass 1
   const HappensBefore& order_;
   Report& report_;
   // By counter: whether somebody waits for it; who does so by counting, not
@@ -320,8 +380,8 @@ bool AnyOf(absl::Span<const uint32_t> values, Predicate predicate) {
   return std::any_of(values.begin(), values.end(), predicate);
 }
 
-void ReportCircle(const Dataflow& flow, const std::vector<StuckStep>& circle,
-                  Report& report) {
+void ReportCircle(const Dataflow& flow, const Dataflow& next,
+                  const std::vector<StuckStep>& circle, Report& report) {
   std::vector<std::string> notes;
   for (const StuckStep& stuck : circle) {
     if (notes.size() == 16) {
@@ -333,7 +393,7 @@ void ReportCircle(const Dataflow& flow, const std::vector<StuckStep>& circle,
     if (o.is_counter) {
       what = absl::StrCat("waits for ", report.CounterName(o.index));
     } else {
-      const Dataflow::Region& r = flow.regions[o.index];
+      const Dataflow::Region& r = (o.pass == 0 ? flow : next).regions[o.index];
       what = absl::StrCat("polls ", report.Name(r.buffer, r.begin, r.end));
     }
     notes.push_back(absl::StrCat("note: ", report.Name(stuck.place), " ", what,
@@ -351,30 +411,33 @@ void ReportCircle(const Dataflow& flow, const std::vector<StuckStep>& circle,
 
 }  // namespace
 
-void CheckTaggedWaits(const Program& program, const Dataflow& flow,
+void CheckTaggedWaits(const Program& program, absl::Span<const Dataflow> flows,
                       Report& report) {
-  for (uint32_t index = 0; index < flow.places.size(); ++index) {
-    const Place place = flow.places[index];
+  for (uint32_t index = 0; index < flows[0].places.size(); ++index) {
+    const Place place = flows[0].places[index];
     const Instruction& i = program.queues[place.worker][place.pc];
     for (int k = 0; k < i.num_waits; ++k) {
       if (!i.WaitIsTagged(k)) continue;
       const uint32_t counter = i.waits[k].counter;
-      const auto signals = [&](uint32_t write) {
-        const Place writer = flow.places[flow.instruction_of[write]];
-        return program.queues[writer.worker][writer.pc].signal == counter;
-      };
-      const auto polls_it = [&](uint32_t r) {
-        const Dataflow::Region& region = flow.regions[r];
-        return std::any_of(flow.writes.begin() + region.first_write,
-                           flow.writes.begin() + region.last_write, signals);
+      const auto polls_it = [&](const Dataflow& flow) {
+        const auto signals = [&](uint32_t write) {
+          const Place writer = flow.places[flow.instruction_of[write]];
+          return program.queues[writer.worker][writer.pc].signal == counter;
+        };
+        const auto comes_from_it = [&](uint32_t r) {
+          const Dataflow::Region& region = flow.regions[r];
+          return std::any_of(flow.writes.begin() + region.first_write,
+                             flow.writes.begin() + region.last_write, signals);
+        };
+        return AnyOf(flow.polls[index], comes_from_it) ||
+               AnyOf(flow.polls_some[index], comes_from_it);
       };
       if (i.WaitIsLagged(k)) {
         report.Add(place,
                    absl::StrCat("its wait for ", report.CounterName(counter),
                                 " is lagged and tagged, but tagged data are "
                                 "of this pass"));
-      } else if (!AnyOf(flow.polls[index], polls_it) &&
-                 !AnyOf(flow.polls_some[index], polls_it)) {
+      } else if (std::none_of(flows.begin(), flows.end(), polls_it)) {
         report.Add(place,
                    absl::StrCat("its wait for ", report.CounterName(counter),
                                 " is tagged, but it polls nothing that the "
@@ -386,12 +449,13 @@ void CheckTaggedWaits(const Program& program, const Dataflow& flow,
   }
 }
 
-void CheckOrder(const Program& program, const Dataflow& flow, Report& report) {
-  HappensBefore order(program, flow);
-  OrderChecker checker(program, flow, order, report);
+void CheckOrder(const Program& program, const Dataflow& flow,
+                const Dataflow& next, Report& report) {
+  HappensBefore order(program, flow, next);
+  OrderChecker checker(program, flow, next, order, report);
   const bool finished = order.Run(
       [&](Place place, uint32_t pass) { checker.Visit(place, pass); });
-  if (!finished) ReportCircle(flow, order.FindCircle(), report);
+  if (!finished) ReportCircle(flow, next, order.FindCircle(), report);
 }
 
 }  // namespace mkvm::isa

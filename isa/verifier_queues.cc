@@ -123,6 +123,39 @@ void CheckCounters(const Program& program, Report& report) {
   }
 }
 
+uint64_t CheckAlone(const Program& program, Report& report) {
+  uint64_t alone = 0;
+  Place first{};
+  std::vector<Access> accesses;
+  for (uint32_t w = 0; w < program.queues.size(); ++w) {
+    for (uint32_t pc = 0; pc < program.queues[w].size(); ++pc) {
+      accesses.clear();
+      AppendAccesses(program, program.queues[w][pc], accesses);
+      for (const Access& access : accesses) {
+        const uint64_t position = access.end_position == Access::kNoEnd
+                                      ? access.first_position
+                                      : access.end_position;
+        if (position == 0 || position == alone) continue;
+        if (alone == 0) {
+          alone = position;
+          first = {w, pc};
+          continue;
+        }
+        report.Add(
+            Place{w, pc},
+            absl::StrCat("its alone is ", position,
+                         ", but a program has one such position, and "
+                         "here another is ",
+                         alone),
+            {absl::StrCat("note: that is the alone of ", report.Name(first)),
+             "mend: give both the same alone, or 0"});
+        break;
+      }
+    }
+  }
+  return alone;
+}
+
 void CheckBudgets(const Program& program, Report& report) {
   const Target& target = program.target;
   bool streams = false;

@@ -1,5 +1,7 @@
 #include "isa/verifier_report.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 
 namespace mkvm::isa {
@@ -12,6 +14,30 @@ void Report::Add(absl::string_view subject, absl::string_view what,
     absl::StrAppend(&message, "\n  ", note);
   }
   diagnostics_.push_back({std::move(message)});
+}
+
+void Report::Merge(absl::Span<const std::pair<std::string, Report>> parts) {
+  const auto finds = [](const Report& part, const Diagnostic& diagnostic) {
+    return std::any_of(
+        part.diagnostics_.begin(), part.diagnostics_.end(),
+        [&](const Diagnostic& d) { return d.message == diagnostic.message; });
+  };
+  for (size_t i = 0; i < parts.size(); ++i) {
+    for (const Diagnostic& diagnostic : parts[i].second.diagnostics_) {
+      const auto has_it = [&](const auto& part) {
+        return finds(part.second, diagnostic);
+      };
+      if (full() || std::any_of(parts.begin(), parts.begin() + i, has_it)) {
+        continue;
+      }
+      std::string message = diagnostic.message;
+      if (!std::all_of(parts.begin(), parts.end(), has_it)) {
+        message.insert(std::min(message.find('\n'), message.size()),
+                       absl::StrCat(" (", parts[i].first, ")"));
+      }
+      diagnostics_.push_back({std::move(message)});
+    }
+  }
 }
 
 void Report::Add(Place place, absl::string_view what,

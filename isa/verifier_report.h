@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "isa/opcode_table.h"
 #include "isa/program.h"
 #include "isa/verifier.h"
@@ -28,6 +29,15 @@ class Report {
   // `program` outlives the report.
   Report(const Program& program, size_t max_diagnostics)
       : program_(program), max_(max_diagnostics < 1 ? 1 : max_diagnostics) {}
+
+  // What is found of some passes only, to be merged into `whole`.
+  static Report PartOf(const Report& whole) {
+    return Report(whole.program_, whole.max_);
+  }
+  // Takes over what `parts` found. What all of them found is said once, other
+  // things with the name of the first part that found them: "error: ... (in
+  // passes below position 64)".
+  void Merge(absl::Span<const std::pair<std::string, Report>> parts);
 
   bool full() const { return diagnostics_.size() >= max_; }
   bool empty() const { return diagnostics_.empty(); }

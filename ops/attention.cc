@@ -78,12 +78,17 @@ void AddWeighted(const uint16_t* v, const float* weights, uint64_t positions,
   }
 }
 
+// Elements of part for one head.
+uint64_t PartRow(const isa::AttentionOperands& op) {
+  return uint64_t{op.head_dim} + 4;
+}
+
 // part[head] = {acc[head_dim], m, l, 0, 0}. m is rounded before the
 // exponentials are taken, so that acc and l are relative to the m stored. The
 // exponentials take the scores' place.
 void WritePart(const isa::AttentionOperands& op, const SplitCache& cache,
                float* scores, float* part) {
-  const uint64_t row = uint64_t{op.head_dim} + 4;
+  const uint64_t row = PartRow(op);
   std::fill(part, part + op.group * row, 0.0f);
   for (uint32_t head = 0; head < op.group; ++head) {
     float* s = scores + head * cache.positions;
@@ -103,6 +108,18 @@ void WritePart(const isa::AttentionOperands& op, const SplitCache& cache,
   }
 }
 
+// y[head] = acc / l of the only part. acc and l are the rounded ones, and a
+// merge of one part weighs it by exp(0) = 1, so it gives the same bits (of a
+// zero, perhaps not the sign).
+void WriteWhole(const isa::AttentionOperands& op, const float* part, float* y) {
+  for (uint32_t head = 0; head < op.group; ++head) {
+    const float* triple = part + head * PartRow(op);
+    const float l = triple[op.head_dim + 1];
+    std::transform(triple, triple + op.head_dim, y + head * op.head_dim,
+                   [l](float acc) { return isa::RoundToF24(acc / l); });
+  }
+}
+
 }  // namespace
 
 absl::Status RunAttention(const isa::AttentionOperands& op,
@@ -112,6 +129,8 @@ absl::Status RunAttention(const isa::AttentionOperands& op,
       !status.ok()) {
     return status;
   }
+  const bool alone = context.position < int64_t{op.alone};
+  if (alone && op.split != 0) return absl::OkStatus();
   const uint64_t split_row = uint64_t{op.kv_head} * op.splits + op.split;
   const uint64_t offset =
       split_row * context.buffer(op.k_cache).shape[1] * op.head_dim;
@@ -132,9 +151,15 @@ absl::Status RunAttention(const isa::AttentionOperands& op,
   thread_local std::vector<float> scores;
   scores.resize(op.group * cache.positions);
   ScorePositions(op, cache, q, scores.data());
-  WritePart(op, cache, scores.data(),
-            context.f32(op.part) +
-                split_row * op.group * (uint64_t{op.head_dim} + 4));
+  if (alone) {
+    thread_local std::vector<float> part;
+    part.resize(op.group * PartRow(op));
+    WritePart(op, cache, scores.data(), part.data());
+    WriteWhole(op, part.data(), context.f32(op.y) + op.kv_head * q_elements);
+  } else {
+    WritePart(op, cache, scores.data(),
+              context.f32(op.part) + split_row * op.group * PartRow(op));
+  }
   return absl::OkStatus();
 }
 

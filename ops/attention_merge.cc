@@ -9,6 +9,7 @@ namespace mkvm::ops {
 
 absl::Status RunAttentionMerge(const isa::AttentionMergeOperands& op,
                                OpContext& context) {
+  if (context.position < int64_t{op.alone}) return absl::OkStatus();
   const uint64_t row = uint64_t{op.head_dim} + 4;
   const uint64_t split_stride = op.group * row;
   const float* part = context.f32(op.part) +

@@ -22,7 +22,10 @@ struct CompileOptions {
   uint32_t logprobs = 0;
   bool fuse = true;       // prologues and epilogues; false: one op each
   bool split_kv = true;   // attention over several workers per kv head
-  uint32_t kv_block = 8;  // positions of a block
+  uint32_t kv_block = 64;  // positions of a block
+  // With split_kv and fuse: while all positions are in the first block, one
+  // worker per kv head attends to them, and nobody merges.
+  bool attend_alone = true;
 };
 
 // Names of the buffers that a compiled decode program shares with its host:

@@ -50,6 +50,7 @@ void AddGemv(const isa::GemvOperands& op, bool in_panels,
 void AddAttention(const isa::Instruction& instruction,
                   const WorkContext& context, PerUnit<uint32_t>& work) {
   const auto op = isa::DecodeOperands<isa::AttentionOperands>(instruction);
+  if (context.position < op.alone && op.split != 0) return;  // idle
   const uint64_t position_bytes =
       uint64_t{2} * op.head_dim * isa::SizeOf(isa::DType::kBf16);
   const uint64_t positions =
@@ -99,10 +100,12 @@ PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction,
       At(work, Unit::kHeads) =
           isa::DecodeOperands<isa::QkNormRopeAppendOperands>(instruction).group;
       break;
-    case isa::Opcode::kAttentionMerge:
-      At(work, Unit::kSplits) =
-          isa::DecodeOperands<isa::AttentionMergeOperands>(instruction).splits;
+    case isa::Opcode::kAttentionMerge: {
+      const auto op =
+          isa::DecodeOperands<isa::AttentionMergeOperands>(instruction);
+      At(work, Unit::kSplits) = context.position < op.alone ? 0 : op.splits;
       break;
+    }
     case isa::Opcode::kEmbed:
       elements(isa::DecodeOperands<isa::EmbedOperands>(instruction).count);
       break;

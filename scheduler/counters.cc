@@ -169,6 +169,10 @@ class Connector {
           access.kind != isa::AccessKind::kUpdate) {
         continue;
       }
+      // What is written so only while the context is short is merged from then
+      // on, by an op that waits for this one in all passes. Whoever waits for
+      // that op has waited for this one.
+      if (access.end_position != isa::Access::kNoEnd) continue;
       std::vector<Written>& written = written_[access.buffer];
       const uint64_t end = access.begin + access.count;
       // Neighbouring tiles of one counter become one stretch.

@@ -200,15 +200,19 @@ class Builder {
     } else {
       MakeAppend(l, q_norm, k_norm, k.y, v.y, attention);
     }
-    Add(l + "attn", l + "part", {attention}, /*per_kv_head=*/true);
-
     isa::AttentionMergeOperands merge;
     merge.part = attention.part;
     merge.y = Activation(l + "att", {q_rows()});
+    merge.alone = g_.alone;
     merge.group = group();
     merge.head_dim = c_.head_dim;
     merge.splits = g_.splits;
     merge.count = c_.head_dim;
+    if (g_.alone > 0) {
+      attention.y = merge.y;  // of split 0; lowering takes it from the others
+      attention.alone = g_.alone;
+    }
+    Add(l + "attn", l + "part", {attention}, /*per_kv_head=*/true);
     Add(l + "merge", l + "att", {merge});
     return merge.y;
   }

@@ -13,18 +13,26 @@ namespace {
 
 constexpr uint64_t kPositions[] = {0, 512, 4096};
 
-// Positions that the KV caches hold; 0 when there are none.
+// Positions that the KV caches and the rope tables hold; 0 when there are none.
 uint64_t ContextOf(const isa::Program& program) {
   uint64_t context = 0;
+  const auto limit = [&](uint64_t holds) {
+    context = context == 0 ? holds : std::min(context, holds);
+  };
+  const auto limit_to_rows = [&](uint32_t rope) {
+    if (rope != isa::kNoBuffer) limit(program.buffers[rope].shape[0]);
+  };
   for (const std::vector<isa::Instruction>& queue : program.queues) {
-    for (const isa::Instruction& instruction : queue) {
-      if (instruction.opcode !=
-          static_cast<uint16_t>(isa::Opcode::kAttention)) {
-        continue;
+    for (const isa::Instruction& i : queue) {
+      if (i.opcode == static_cast<uint16_t>(isa::Opcode::kAttention)) {
+        const auto op = isa::DecodeOperands<isa::AttentionOperands>(i);
+        limit(program.buffers[op.k_cache].shape[1] * op.splits);
+        limit_to_rows(op.rope);
+      } else if (i.opcode ==
+                 static_cast<uint16_t>(isa::Opcode::kQkNormRopeAppend)) {
+        limit_to_rows(
+            isa::DecodeOperands<isa::QkNormRopeAppendOperands>(i).rope);
       }
-      const auto op = isa::DecodeOperands<isa::AttentionOperands>(instruction);
-      const uint64_t holds = program.buffers[op.k_cache].shape[1] * op.splits;
-      context = context == 0 ? holds : std::min(context, holds);
     }
   }
   return context;

@@ -91,6 +91,7 @@ class Line {
       isa::AttentionOperands op = *a;
       op.kv_head = head;
       for (op.split = 0; op.split < op.splits; ++op.split) {
+        if (op.split > 0) op.y = isa::kNoBuffer;
         AddSegment(op, 0, 1, 1, kv_head);
       }
     } else if (const auto* a =

@@ -301,9 +301,12 @@ absl::Status CheckedRun::CheckAccesses(uint32_t w) {
   accesses_.clear();
   isa::AppendAccesses(program_, program_.queues[w][place.pc], accesses_);
   const Actor actor = {w, clocks_[w][w]};
+  const auto position =
+      static_cast<uint64_t>(options_.first_position + place.pass);
   for (const bool writes : {false, true}) {
     for (isa::Access access : accesses_) {
       if (!histories_[access.buffer].has_value() || access.count == 0) continue;
+      if (!access.HappensAt(position)) continue;
       if (access.kind == isa::AccessKind::kWeight) {
         access.kind = isa::AccessKind::kRead;
       }

@@ -43,7 +43,7 @@ Instruction MustAssembleOne(absl::string_view line) {
 TEST(Assembler, AssemblesAProgram) {
   const Program program = MustAssemble(R"(
 # An MLP's first half.
-isa 1
+isa 2
 program "two words"
 model "qwen3 hidden=64" fingerprint=0xff
 target h200 stages=6 shared_memory_bytes=232448

@@ -110,7 +110,7 @@ TEST(Disassembler, ProgramReadsLikeThis) {
   AddWait(halt, 1, 1);
   program.queues = {{gemv}, {halt}, {}};
   program.labels = {{"L03.up[17]"}, {"the end"}, {}};
-  EXPECT_EQ(Disassemble(program), R"(isa 1
+  EXPECT_EQ(Disassemble(program), R"(isa 2
 program "small"
 model "qwen3 \"tiny\"" fingerprint=0x0000000000000abc
 target h200 stages=4 stage_bytes=16384 shared_memory_bytes=0

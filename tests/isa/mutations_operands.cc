@@ -250,6 +250,25 @@ bool ChangeImmediate(Program& program, Random& random) {
   return true;
 }
 
+// One instruction works alone, or idles, in other passes than its fellows.
+bool ChangeAlone(Program& program, Random& random) {
+  Spot spot;
+  if (!Pick(
+          program, random,
+          [](const Instruction& i) { return OperandNamed(i, {"alone"}) >= 0; },
+          spot)) {
+    return false;
+  }
+  Instruction& i = At(program, spot);
+  uint32_t& alone = i.operands[OperandNamed(i, {"alone"})];
+  if (alone == 0) return false;
+  alone = random.Below(2) != 0 ? 0 : alone - 1 + 2 * random.Below(2);
+  const bool writes_part =
+      i.opcode == static_cast<uint16_t>(Opcode::kAttention);
+  if (alone == 0 && writes_part) i.operands[OperandNamed(i, {"y"})] = kNoBuffer;
+  return true;
+}
+
 constexpr Mutation kMutations[] = {
     {"shift a tile", Promise::kSameResult, ShiftTile},
     {"shrink a tile", Promise::kSameResult, ShrinkTile},
@@ -263,6 +282,7 @@ constexpr Mutation kMutations[] = {
     {"redirect an input", Promise::kAnyOrder, RedirectInput},
     {"change a dtype", Promise::kAnyOrder, ChangeDType},
     {"change a shape", Promise::kAnyOrder, ChangeShape},
+    {"change an alone", Promise::kSameResult, ChangeAlone},
     {"change an immediate", Promise::kAnyOrder, ChangeImmediate},
 };
 

@@ -224,7 +224,7 @@ PollingModel::Outcome PollingModel::ReadInputs(uint32_t w, uint64_t& hash,
   for (size_t a = 0; a < accesses_[index].size(); ++a) {
     const Access& access = accesses_[index][a];
     // What it updates it may have changed itself since it began.
-    if (access.kind == AccessKind::kWrite ||
+    if (!Happens(worker, access) || access.kind == AccessKind::kWrite ||
         (access.kind == AccessKind::kUpdate && worker.started)) {
       continue;
     }
@@ -259,7 +259,7 @@ PollingModel::Outcome PollingModel::ReadElements(uint32_t w, uint32_t published,
   const Segment& target = segments_[published];
   for (size_t a = 0; a < accesses_[index].size(); ++a) {
     const Access& access = accesses_[index][a];
-    if (access.kind != AccessKind::kRead ||
+    if (!Happens(worker, access) || access.kind != AccessKind::kRead ||
         !i.OperandIsPolled(access.operand) || !IsElementwise(index, access)) {
       continue;
     }
@@ -298,8 +298,9 @@ PollingModel::Outcome PollingModel::Start(uint32_t w, std::string& fault) {
   worker.unpublished.clear();
   const uint32_t index = first_[w] + worker.pc;
   for (size_t a = 0; a < accesses_[index].size(); ++a) {
-    if (accesses_[index][a].kind != AccessKind::kWrite &&
-        accesses_[index][a].kind != AccessKind::kUpdate) {
+    const Access& access = accesses_[index][a];
+    if (!Happens(worker, access) || (access.kind != AccessKind::kWrite &&
+                                     access.kind != AccessKind::kUpdate)) {
       continue;
     }
     for (uint32_t s = ranges_[index][a].first; s < ranges_[index][a].last;

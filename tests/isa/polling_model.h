@@ -2,6 +2,7 @@
 // the checking CPU machine, which waits on counters, can't see.
 //
 //  - a tagged wait is left to polling: only the polled elements hold it up;
+//  - an access happens in passes of its positions; pass 0 is at position 0;
 //  - an instruction publishes its results piece by piece, reads a polled
 //  operand
 //    over the interval that it writes piece by piece too, and may read the
@@ -90,6 +91,9 @@ class PollingModel {
   bool Miscounts(const Worker& worker, const Instruction& i) const;
   void TakeOver(Worker& worker, const Instruction& i);
   bool IsElementwise(uint32_t index, const Access& read) const;
+  bool Happens(const Worker& worker, const Access& access) const {
+    return access.HappensAt(worker.pass);
+  }
   // Reads one segment. Adds to `hash` whose it was.
   Outcome Read(uint32_t w, const Access& access, uint32_t segment,
                uint64_t& hash, std::string& fault);

@@ -34,7 +34,7 @@ constexpr int kMutantsPerKindAndProgram = 2;
 #else
 constexpr int kMutantsPerKindAndProgram = 24;
 #endif
-constexpr int64_t kPasses = 4;
+constexpr int64_t kPasses = 4;  // two of them below kAlone's position
 constexpr uint64_t kMachineSeeds = 3;
 constexpr uint64_t kModelSeeds = 9;
 
@@ -57,13 +57,14 @@ model::Config TinyConfig() {
 }
 
 Program Compiled(scheduler::Target target, uint32_t workers, bool fuse,
-                 bool logits = false) {
+                 bool logits = false, bool alone = true) {
   target.workers = workers;
   target.max_kv_splits = 2;
   scheduler::CompileOptions options;
   options.fuse = fuse;
   options.logits = logits;
   options.kv_block = 2;
+  options.attend_alone = alone;
   absl::StatusOr<Program> program =
       scheduler::Compile(TinyConfig(), target, options);
   EXPECT_TRUE(program.ok()) << program.status();
@@ -93,6 +94,8 @@ std::vector<Base> Bases() {
       {"half", Parse(kHalf)},
       {"elements", Parse(kElements)},
       {"merge", Parse(kMerge)},
+      {"alone", Parse(kAlone)},
+      {"alone, counters only", WithCountersOnly(Parse(kAlone))},
       {"lap", Parse(kLap)},
       {"overtaken", Parse(kOvertaken)},
       {"qwen3, h200, 8 workers", Compiled(h200, 8, true)},
@@ -101,6 +104,8 @@ std::vector<Base> Bases() {
       {"qwen3, cpu, 8 workers", Compiled(scheduler::CpuTarget(8), 8, true)},
       {"qwen3, cpu, 5 workers, unfused",
        Compiled(scheduler::CpuTarget(5), 5, false)},
+      {"qwen3, cpu, 8 workers, never alone",
+       Compiled(scheduler::CpuTarget(8), 8, true, false, false)},
   };
 }
 
@@ -225,7 +230,7 @@ std::string JudgeByMachine(const Program& program, Promise promise,
 
 std::string JudgeByModel(const Program& program, uint64_t first_seed,
                          uint64_t seeds) {
-  PollingModel model(program, 3);
+  PollingModel model(program, kPasses);
   std::vector<uint64_t> first, trace;
   for (uint64_t n = 0; n < seeds; ++n) {
     std::string fault = model.Run(first_seed + n, trace);

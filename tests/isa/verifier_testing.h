@@ -170,6 +170,35 @@ worker 2
   halt
 )";
 
+// Below position 2 `attend0` writes what `merge` writes from then on; `read`
+// polls it, whoever wrote it.
+inline constexpr char kAlone[] = R"(
+buffer in f24 [8] input
+buffer q f24 [8] activation
+buffer k_cache bf16 [2, 8, 8] state
+buffer v_cache bf16 [2, 8, 8] state
+buffer part f24 [1, 2, 1, 12] activation
+buffer att f24 [8] activation
+buffer y f24 [8] activation
+counter q
+counter part
+counter att
+counter y
+worker 0
+  q: add a=in b=in y=q begin=0 count=8 wait(part lag, y lag) signal(q)
+  attend0: attention q=q k_cache=k_cache v_cache=v_cache part=part y=att kv_head=0 group=1 head_dim=8 split=0 splits=2 block=2 alone=2 wait(q) signal(part relaxed)
+  halt
+worker 1
+  attend1: attention q=q k_cache=k_cache v_cache=v_cache part=part kv_head=0 group=1 head_dim=8 split=1 splits=2 block=2 alone=2 wait(q) signal(part relaxed)
+  halt
+worker 2
+  merge: attention_merge part=part y=att kv_head=0 group=1 member=0 head_dim=8 splits=2 begin=0 count=8 alone=2 wait(part tagged, y lag) polled(part) signal(att relaxed)
+  halt
+worker 3
+  read: add a=att b=in y=y begin=0 count=8 wait(att tagged) polled(a) signal(y)
+  halt
+)";
+
 // State that one worker reads and another then writes for the next pass.
 inline constexpr char kState[] = R"(
 buffer in f24 [4] input

@@ -123,8 +123,9 @@ TEST(AttentionMergeTest, Encodes) {
                                             .head_dim = 6,
                                             .splits = 7,
                                             .begin = 8,
-                                            .count = 9},
-                0x22, "attention_merge", {1, 2, 3, 4, 5, 6, 7, 8, 9});
+                                            .count = 9,
+                                            .alone = 10},
+                0x22, "attention_merge", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
 }
 
 TEST(AttentionMergeTest, IsValidAndRoundTrips) {
@@ -190,6 +191,42 @@ TEST(AttentionMergeTest, MatchesTheOracle) {
     const Expected want = Oracle(merge, 1);
     ASSERT_TRUE(merge.program.RunReference().ok());
     ExpectNear(merge.y(), want.y, want.tolerance);
+  });
+}
+
+template <typename Run>
+void ExpectIdleBelowAlone(Run run) {
+  ForEachCase([&](Merge merge) {
+    merge.op.alone = 5;
+    merge.program.ClearInstructions();
+    merge.program.Append(merge.op);
+    ExpectValidAndRoundTrips(merge.program);
+    for (const int64_t position : {0, 4}) {
+      Merge idle = merge;
+      run(idle.program, position);
+      EXPECT_THAT(idle.y(), testing::Each(OpProgram::kUnwritten));
+    }
+    const Expected want = Oracle(merge, 2);
+    for (const int64_t position : {5, 6}) {
+      Merge busy = merge;
+      run(busy.program, position);
+      ExpectNear(busy.y(), want.y, want.tolerance);
+    }
+  });
+}
+
+TEST(AttentionMergeTest, IsIdleBelowAlone) {
+  ExpectIdleBelowAlone([](OpProgram& p, int64_t position) {
+    const absl::Status status = p.RunReference(position);
+    ASSERT_TRUE(status.ok()) << status;
+  });
+}
+
+TEST(AttentionMergeTest, GpuIsIdleBelowAlone) {
+  MKVM_SKIP_WITHOUT_GPU();
+  ExpectIdleBelowAlone([](OpProgram& p, int64_t position) {
+    const absl::Status status = p.RunGpu(position);
+    ASSERT_TRUE(status.ok()) << status;
   });
 }
 

@@ -127,6 +127,40 @@ inline Attention MakeAttention(
   return attention;
 }
 
+// The same of a split that does nothing below position `alone`, or of split 0
+// that then does all; its op.y is an output.
+inline Attention MakeAloneAttention(
+    const Geometry& g, uint32_t kv_head, uint32_t split, int64_t position,
+    uint32_t alone, AttentionPrologue prologue = AttentionPrologue::kNone) {
+  Attention attention = MakeAttention(g, kv_head, split, position, prologue);
+  OpProgram& p = attention.program;
+  attention.op.alone = alone;
+  if (split == 0) {
+    attention.op.y = p.Output("y", DType::kF24,
+                              {uint64_t{g.kv_heads} * g.group * g.head_dim});
+  }
+  p.ClearInstructions();
+  p.Append(attention.op);
+  return attention;
+}
+
+// The merges of one kv head's parts into y.
+inline void AppendMerges(Attention& attention, uint32_t y) {
+  const Geometry& g = attention.geometry;
+  for (uint32_t member = 0; member < g.group; ++member) {
+    attention.program.Append(
+        isa::AttentionMergeOperands{.part = attention.op.part,
+                                    .y = y,
+                                    .kv_head = attention.op.kv_head,
+                                    .group = g.group,
+                                    .member = member,
+                                    .head_dim = g.head_dim,
+                                    .splits = g.splits,
+                                    .begin = 0,
+                                    .count = g.head_dim});
+  }
+}
+
 // Scores, weights and sums of one head over some positions.
 struct Softmax {
   double max = -kInfinity;
@@ -237,6 +271,24 @@ void ForEachPosition(Fn fn) {
                    << "head_dim " << g.head_dim << ", group " << g.group
                    << ", splits " << g.splits << ", position " << position);
       fn(g, position);
+    }
+  }
+}
+
+// Positions at both ends of the first block, with and without the prologue.
+template <typename Fn>
+void ForEachAlonePosition(Fn fn) {
+  for (const Geometry& g : kGeometries) {
+    for (const int64_t position :
+         {int64_t{0}, int64_t{g.block} / 2, int64_t{g.block} - 1}) {
+      for (const AttentionPrologue prologue :
+           {AttentionPrologue::kNone, AttentionPrologue::kQkNormRope}) {
+        SCOPED_TRACE(testing::Message()
+                     << "head_dim " << g.head_dim << ", group " << g.group
+                     << ", splits " << g.splits << ", position " << position
+                     << ", prologue " << static_cast<int>(prologue));
+        fn(g, position, prologue);
+      }
     }
   }
 }

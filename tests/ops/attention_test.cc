@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -11,11 +13,14 @@
 namespace mkvm::ops {
 namespace {
 
+using attention_testing::AppendMerges;
 using attention_testing::Attention;
 using attention_testing::ExpectMatchesOracle;
+using attention_testing::ForEachAlonePosition;
 using attention_testing::ForEachPosition;
 using attention_testing::Geometry;
 using attention_testing::kGeometries;
+using attention_testing::MakeAloneAttention;
 using attention_testing::MakeAttention;
 using attention_testing::Oracle;
 using attention_testing::Softmax;
@@ -34,16 +39,19 @@ TEST(AttentionTest, Encodes) {
                              .k_cache = 7,
                              .v_cache = 8,
                              .part = 9,
-                             .kv_head = 10,
-                             .group = 11,
-                             .head_dim = 12,
-                             .split = 13,
-                             .splits = 14,
-                             .block = 15,
+                             .y = 10,
+                             .kv_head = 11,
+                             .group = 12,
+                             .head_dim = 13,
+                             .split = 14,
+                             .splits = 15,
+                             .block = 16,
                              .eps = 0.5f,
-                             .prologue = AttentionPrologue::kQkNormRope},
+                             .prologue = AttentionPrologue::kQkNormRope,
+                             .alone = 17},
       0x21, "attention",
-      {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0x3f000000u, 1});
+      {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0x3f000000u, 1,
+       17});
 }
 
 TEST(AttentionTest, IsValidAndRoundTrips) {
@@ -52,13 +60,17 @@ TEST(AttentionTest, IsValidAndRoundTrips) {
     ExpectValidAndRoundTrips(
         MakeAttention(g, g.kv_heads - 1, 0, 0, AttentionPrologue::kQkNormRope)
             .program);
+    for (const uint32_t split : {0u, g.splits - 1}) {
+      ExpectValidAndRoundTrips(
+          MakeAloneAttention(g, g.kv_heads - 1, split, 0, g.block).program);
+    }
   }
 }
 
 TEST(AttentionTest, RejectsBadOperands) {
   using Op = isa::AttentionOperands;
-  const Attention attention = MakeAttention({2, 2, 64, 3, 4, 12}, 1, 2, 0,
-                                            AttentionPrologue::kQkNormRope);
+  const Attention attention = MakeAloneAttention(
+      {2, 2, 64, 3, 4, 12}, 1, 0, 0, 4, AttentionPrologue::kQkNormRope);
   const Op& good = attention.op;
   Rejections reject(attention.program, attention.op);
   for (const uint32_t group : {0u, 17u}) {
@@ -71,7 +83,17 @@ TEST(AttentionTest, RejectsBadOperands) {
   reject.Expect("split is not below splits", [](Op& op) { op.split = 3; });
   reject.Expect("split is not below splits",
                 [](Op& op) { op.split = op.splits = 0; });
-  reject.Expect("block is 0", [](Op& op) { op.block = 0; });
+  reject.Expect("block is 0", [](Op& op) { op.block = op.alone = 0; });
+  reject.Expect(
+      "alone is above block, so that split 0 does not hold all positions below "
+      "it",
+      [](Op& op) { op.alone = 5; });
+  for (const auto& spoil : std::vector<std::function<void(Op&)>>{
+           [](Op& op) { op.y = isa::kNoBuffer; }, [](Op& op) { op.alone = 0; },
+           [](Op& op) { op.split = 1; }}) {
+    reject.Expect("y is given exactly when split is 0 and alone is above 0",
+                  spoil);
+  }
   for (const uint32_t cache : {good.k_cache, good.v_cache}) {
     reject.Expect("a cache does not have head_dim columns",
                   [=](OpProgram& p, Op&) { p.buffer(cache).shape[2] = 72; });
@@ -172,6 +194,103 @@ TEST(AttentionTest, MatchesTheOracleInEverySplit) {
       EXPECT_EQ(attention.program.bytes(attention.op.v_cache),
                 before.program.bytes(attention.op.v_cache));
     }
+  });
+}
+
+// ---- alone
+
+// Split 0 writes what the merge of its part would give, and nothing else.
+template <typename Run>
+void ExpectSplit0WritesTheMergeAlone(Run run) {
+  ForEachAlonePosition([&](const Geometry& g, int64_t position,
+                           AttentionPrologue prologue) {
+    Attention alone =
+        MakeAloneAttention(g, g.kv_heads - 1, 0, position, g.block, prologue);
+    Attention parts = alone;
+    parts.program.ClearInstructions();
+    for (parts.op.split = 0; parts.op.split < g.splits; ++parts.op.split) {
+      isa::AttentionOperands op = parts.op;
+      op.y = isa::kNoBuffer;
+      op.alone = 0;
+      parts.program.Append(op);
+    }
+    AppendMerges(parts, parts.op.y);
+    run(alone.program, position);
+    run(parts.program, position);
+    const std::vector<float> y = alone.program.Floats(alone.op.y);
+    const std::vector<float> want = parts.program.Floats(parts.op.y);
+    EXPECT_EQ(y, want);
+    EXPECT_THAT(alone.program.Floats(alone.op.part),
+                testing::Each(OpProgram::kUnwritten));
+    for (const uint32_t cache : {alone.op.k_cache, alone.op.v_cache}) {
+      EXPECT_EQ(alone.program.bytes(cache), parts.program.bytes(cache));
+    }
+  });
+}
+
+TEST(AttentionTest, AloneSplit0WritesWhatTheMergeWould) {
+  ExpectSplit0WritesTheMergeAlone([](OpProgram& p, int64_t position) {
+    const absl::Status status = p.RunReference(position);
+    ASSERT_TRUE(status.ok()) << status;
+  });
+}
+
+template <typename Run>
+void ExpectOtherSplitsIdle(Run run) {
+  ForEachAlonePosition(
+      [&](const Geometry& g, int64_t position, AttentionPrologue prologue) {
+        for (uint32_t split = 1; split < g.splits; ++split) {
+          Attention idle = MakeAloneAttention(g, g.kv_heads - 1, split,
+                                              position, g.block, prologue);
+          const Attention before = idle;
+          run(idle.program, position);
+          for (uint32_t id = 0; id < idle.program.num_buffers(); ++id) {
+            EXPECT_EQ(idle.program.bytes(id), before.program.bytes(id)) << id;
+          }
+        }
+      });
+}
+
+TEST(AttentionTest, AloneOtherSplitsTouchNothing) {
+  ExpectOtherSplitsIdle([](OpProgram& p, int64_t position) {
+    const absl::Status status = p.RunReference(position);
+    ASSERT_TRUE(status.ok()) << status;
+  });
+}
+
+// The first pass that is not below `alone`, and later ones.
+template <typename Run>
+void ExpectPartsFromAloneOn(Run run) {
+  for (const Geometry& g : kGeometries) {
+    for (const uint32_t alone : {1u, g.block}) {
+      for (const int64_t position : {int64_t{alone}, int64_t{alone} + 1}) {
+        if (position >= static_cast<int64_t>(g.splits * g.capacity)) continue;
+        for (uint32_t split = 0; split < g.splits; ++split) {
+          SCOPED_TRACE(testing::Message()
+                       << "head_dim " << g.head_dim << ", splits " << g.splits
+                       << ", split " << split << ", alone " << alone
+                       << ", position " << position);
+          Attention with =
+              MakeAloneAttention(g, g.kv_heads - 1, split, position, alone);
+          Attention without = MakeAttention(g, g.kv_heads - 1, split, position);
+          run(with.program, position);
+          run(without.program, position);
+          EXPECT_EQ(with.program.bytes(with.op.part),
+                    without.program.bytes(without.op.part));
+          ExpectMatchesOracle(with);
+          if (split > 0) continue;
+          EXPECT_THAT(with.program.Floats(with.op.y),
+                      testing::Each(OpProgram::kUnwritten));
+        }
+      }
+    }
+  }
+}
+
+TEST(AttentionTest, FromAloneOnEverySplitWritesItsPart) {
+  ExpectPartsFromAloneOn([](OpProgram& p, int64_t position) {
+    const absl::Status status = p.RunReference(position);
+    ASSERT_TRUE(status.ok()) << status;
   });
 }
 
@@ -282,17 +401,7 @@ uint32_t AppendSplitsAndMerge(Attention& attention) {
   p.buffer(op.part).kind = isa::BufferKind::kActivation;  // all is written
   p.ClearInstructions();
   for (op.split = 0; op.split < g.splits; ++op.split) p.Append(op);
-  for (uint32_t member = 0; member < g.group; ++member) {
-    p.Append(isa::AttentionMergeOperands{.part = op.part,
-                                         .y = y,
-                                         .kv_head = op.kv_head,
-                                         .group = g.group,
-                                         .member = member,
-                                         .head_dim = g.head_dim,
-                                         .splits = g.splits,
-                                         .begin = 0,
-                                         .count = g.head_dim});
-  }
+  AppendMerges(attention, y);
   return y;
 }
 
@@ -359,6 +468,21 @@ TEST(AttentionTest, GpuMatchesReference) {
       }
     }
   });
+}
+
+TEST(AttentionTest, GpuAloneSplit0WritesWhatTheMergeWould) {
+  MKVM_SKIP_WITHOUT_GPU();
+  ExpectSplit0WritesTheMergeAlone(RunOnGpu);
+}
+
+TEST(AttentionTest, GpuAloneOtherSplitsTouchNothing) {
+  MKVM_SKIP_WITHOUT_GPU();
+  ExpectOtherSplitsIdle(RunOnGpu);
+}
+
+TEST(AttentionTest, GpuFromAloneOnEverySplitWritesItsPart) {
+  MKVM_SKIP_WITHOUT_GPU();
+  ExpectPartsFromAloneOn(RunOnGpu);
 }
 
 TEST(AttentionTest, GpuFusedPrologueGivesTheBitsOfTheUnfusedForm) {

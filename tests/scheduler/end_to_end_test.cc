@@ -48,9 +48,16 @@ absl::Status BindAll(vm::Machine& machine, model::Weights& weights,
 
 using Logits = std::vector<std::vector<double>>;  // per position
 
+// Blocks so small that kTokens goes past the first.
+CompileOptions SmallBlocks() {
+  CompileOptions options;
+  options.kv_block = 8;
+  return options;
+}
+
 struct RunSetup {
   uint32_t workers = 3;
-  CompileOptions options;
+  CompileOptions options = SmallBlocks();
   vm::CpuMachineOptions machine;
   bool panels = true;
   bool tagged = true;
@@ -172,6 +179,22 @@ TEST_P(EndToEndTest, SplitsAndFusionAgree) {
   EXPECT_EQ(Difference(Score(short_context), Score(split)), 0.0);
 }
 
+// One part merged is that part, so that who attends changes no bit.
+TEST_P(EndToEndTest, AttendingAloneGivesTheSameBits) {
+  for (const bool tagged : {true, false}) {
+    for (const uint32_t block : {1u, 4u, 8u, 64u}) {
+      SCOPED_TRACE(testing::Message() << "block " << block);
+      RunSetup alone;
+      alone.workers = 16;
+      alone.tagged = tagged;
+      alone.options.kv_block = block;
+      RunSetup merged = alone;
+      merged.options.attend_alone = false;
+      EXPECT_EQ(Difference(Score(alone), Score(merged)), 0.0);
+    }
+  }
+}
+
 TEST_P(EndToEndTest, TheCheckingMachineFindsNoRace) {
   for (const bool fuse : {true, false}) {
     for (const uint64_t seed : {1u, 2u, 3u}) {
@@ -187,6 +210,50 @@ TEST_P(EndToEndTest, TheCheckingMachineFindsNoRace) {
   }
 }
 
+// The greedy tokens after `prompt` positions, up to position kEnd.
+std::vector<int32_t> Generate(const model::Config& config,
+                              model::Weights& weights, size_t prompt,
+                              const CompileOptions& options,
+                              const vm::CpuMachineOptions& machine_options) {
+  constexpr int kEnd = 16;
+  auto machine = vm::CreateCpuMachine(
+      MustCompile(config, TestTarget(16), options), machine_options);
+  EXPECT_TRUE(machine.ok()) << machine.status();
+  if (!machine.ok()) return {};
+  const std::vector<float> rope =
+      model::RopeTable(config, config.max_positions);
+  const std::vector<int32_t> tokens(kTokens.begin(), kTokens.begin() + prompt);
+  EXPECT_TRUE(BindAll(**machine, weights, rope, tokens, kEnd).ok());
+  std::vector<int32_t> generated;
+  vm::RunOptions run;
+  run.max_passes = 1000;
+  run.on_token = [&](int64_t, int32_t token) { generated.push_back(token); };
+  const absl::StatusOr<vm::RunResult> result = (*machine)->Run(run);
+  EXPECT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(generated.size(), kEnd - prompt + 1);
+  return generated;
+}
+
+// One run that begins below the position and ends above it.
+TEST_P(EndToEndTest, ARunGoesOnWhereNobodyAttendsAlone) {
+  constexpr uint32_t kAlone = 8;
+  for (size_t prompt = kAlone - 2; prompt <= kAlone + 2; ++prompt) {
+    SCOPED_TRACE(prompt);
+    CompileOptions options;
+    options.kv_block = kAlone;
+    CompileOptions merged = options;
+    merged.attend_alone = false;
+    const auto tokens = Generate(config_, *weights_, prompt, merged, {});
+    EXPECT_EQ(Generate(config_, *weights_, prompt, options, {}), tokens);
+    for (const uint64_t seed : {1u, 2u, 3u}) {
+      const vm::CpuMachineOptions checking = {.check_races = true,
+                                              .seed = seed};
+      EXPECT_EQ(Generate(config_, *weights_, prompt, options, checking),
+                tokens);
+    }
+  }
+}
+
 // Many passes in one run: the loop on the machine feeds itself.
 TEST_P(EndToEndTest, GreedyRunMatchesItsOwnLogits) {
   constexpr int kPrompt = 3;
@@ -194,7 +261,7 @@ TEST_P(EndToEndTest, GreedyRunMatchesItsOwnLogits) {
   const std::vector<int32_t> prompt(kTokens.begin(), kTokens.begin() + kPrompt);
   const std::vector<float> rope =
       model::RopeTable(config_, config_.max_positions);
-  CompileOptions options;
+  CompileOptions options = SmallBlocks();
   options.logits = true;
   auto machine =
       vm::CreateCpuMachine(MustCompile(config_, TestTarget(7), options));

@@ -35,6 +35,27 @@ TEST(GeometryTest, SplitsAttentionOverTheWorkers) {
   EXPECT_EQ(MakeGeometry(c, TestTarget(128), options)->splits, 1u);
 }
 
+TEST(GeometryTest, OneWorkerAttendsAloneToTheFirstBlock) {
+  const model::Config c = model::FindConfig("qwen3-0.6b").value();
+  const auto alone = [&](const CompileOptions& options, uint32_t workers) {
+    return MakeGeometry(c, TestTarget(workers), options)->alone;
+  };
+  EXPECT_EQ(alone({}, 128), 64u);
+  CompileOptions options;
+  options.kv_block = 16;
+  EXPECT_EQ(alone(options, 128), 16u);
+  EXPECT_EQ(alone(options, 7), 0u);  // it is alone anyway
+  CompileOptions off = options;
+  off.attend_alone = false;
+  EXPECT_EQ(alone(off, 128), 0u);
+  off = options;
+  off.split_kv = false;
+  EXPECT_EQ(alone(off, 128), 0u);
+  off = options;
+  off.fuse = false;
+  EXPECT_EQ(alone(off, 128), 0u);
+}
+
 TEST(GeometryTest, CacheHoldsTheContextInWholeBlocks) {
   const model::Config c = model::FindConfig("qwen3-0.6b").value();
   for (const uint32_t context : {1u, 8u, 9u, 127u, 128u, 129u, 40960u}) {
