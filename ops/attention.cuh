@@ -214,7 +214,7 @@ __device__ inline void GatherHeads(const isa::AttentionOperands& op,
 template <int kHeads, int kTurns>
 __device__ inline void AttendGroup(const isa::AttentionOperands& op,
                                    const SplitRows& rows, const float* q,
-                                   float* states, void* part,
+                                   float* states, const AttentionAddresses& at,
                                    uint64_t part_begin, KvTile<kTurns>& tile,
                                    DeviceContext& context) {
   const uint32_t row = op.head_dim + 2;  // of a warp's state: acc, m, l
@@ -264,11 +264,16 @@ __device__ inline void AttendGroup(const isa::AttentionOperands& op,
         value += s[element] * weight;
         l += s[op.head_dim + 1] * weight;
       }
+      if (context.slot()->attention.alone != 0) {
+        const uint64_t row = uint64_t{op.kv_head} * op.group + head + h;
+        context.Store(at.y, row * op.head_dim + element, value / l);
+        continue;
+      }
       const uint64_t begin = part_begin + uint64_t{head + h} * published;
-      context.Store(part, begin + element, value);
+      context.Store(at.part, begin + element, value);
       // The first threads of a head also have m, l and the padding.
       if (element < 4) {
-        context.Store(part, begin + op.head_dim + element,
+        context.Store(at.part, begin + op.head_dim + element,
                       element == 0   ? m
                       : element == 1 ? l
                                      : 0.0f);
@@ -341,7 +346,7 @@ __device__ inline void DeviceAnyAttention(const isa::AttentionOperands& op,
     // them.
     context.Barrier();
     if constexpr (turns != 1) load();
-    AttendGroup<heads, turns>(op, rows, q, states, at.part, part_begin, tile,
+    AttendGroup<heads, turns>(op, rows, q, states, at, part_begin, tile,
                               context);
   };
   if (op.head_dim <= 128) {

@@ -217,11 +217,17 @@ __device__ __forceinline__ void PutStates(const State (&state)[kHeads],
   }
 }
 
+// Where a head's result goes: to a part, or whole to y.
+struct Published {
+  void* base;
+  uint64_t begin;
+  bool whole;
+};
+
 // Merges the warps' states of one element and publishes it.
-__device__ __forceinline__ void PublishPart(const Rows& rows, void* part,
-                                            uint64_t begin, uint32_t head,
-                                            uint32_t element,
-                                            DeviceContext& context) {
+__device__ __forceinline__ void Publish(const Rows& rows, const Published& to,
+                                        uint32_t head, uint32_t element,
+                                        DeviceContext& context) {
   const float* scratch = context.shared->scratch;
   const auto* states = reinterpret_cast<const float4*>(
       scratch + kStateBegin + head * kComputeWarps * 2);
@@ -252,17 +258,18 @@ __device__ __forceinline__ void PublishPart(const Rows& rows, void* part,
     value += acc[w] * weight;
     sum += l[w] * weight;
   }
+  if (to.whole) value = __fdividef(value, sum);
   // Four elements in one store: words on their own take longer to arrive.
   const float second = __shfl_down_sync(0xffffffffu, value, 1);
   const float third = __shfl_down_sync(0xffffffffu, value, 2);
   const float fourth = __shfl_down_sync(0xffffffffu, value, 3);
   if (element % 4 == 0) {
-    context.Store4(part, begin + element, value, second, third, fourth);
+    context.Store4(to.base, to.begin + element, value, second, third, fourth);
   }
-  // The second thread of a head has m and l.
-  if (element == 1) {
+  // The second thread of a part's head has m and l.
+  if (element == 1 && !to.whole) {
     const bool empty = rows.positions == 0;
-    context.Store4(part, begin + kDim, empty ? -INFINITY : most,
+    context.Store4(to.base, to.begin + kDim, empty ? -INFINITY : most,
                    empty ? 0.0f : sum, 0.0f, 0.0f);
   }
 }
@@ -377,9 +384,11 @@ __device__ __forceinline__ void DeviceAttention(
     context.Barrier();
     const uint32_t h = context.thread() / kDim;
     if (head + h < op.group) {
-      const uint64_t begin =
-          (uint64_t{split_row} * op.group + head + h) * (kDim + 4);
-      PublishPart(rows, at.part, begin, h, context.thread() % kDim, context);
+      const bool whole = place.alone != 0;
+      const uint32_t row = (whole ? op.kv_head : split_row) * op.group + head;
+      const uint32_t stride = whole ? kDim : kDim + 4;
+      Publish(rows, {whole ? at.y : at.part, uint64_t{row + h} * stride, whole},
+              h, context.thread() % kDim, context);
     }
   }
 }

@@ -88,6 +88,7 @@ struct alignas(16) AttentionPlace {
   uint32_t positions;
   uint32_t append;  // 0: it is another split's
   uint32_t slot;
+  uint32_t alone;  // 1: no other split has positions, the result is whole
 };
 
 // What the compute warps need of an instruction before its body.
@@ -109,6 +110,8 @@ inline constexpr uint32_t kCodeReleases = 0x20000;
 inline constexpr uint32_t kCodeTicks = 0x80000;
 // Ablated kernel: the last one of this launch's part of the queue.
 inline constexpr uint32_t kCodeLast = 0x40000;
+// Neither reads nor writes in this pass.
+inline constexpr uint32_t kCodeIdle = 0x100000;
 // The rest of the code: which body made for the hot path, which needs none of
 // the loop's precautions: all that it reads is polled, nothing is to be
 // released. Gemvs of one chunk, by its slabs and panels.
@@ -120,6 +123,7 @@ enum class Direct : uint32_t {
   kGemv3x2,
   kAttention,
   kMerge,
+  kIdle,
 };
 inline constexpr uint32_t kCodeDirectShift = 24;
 

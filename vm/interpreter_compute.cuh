@@ -206,6 +206,10 @@ __device__ __forceinline__ void RunDirect(const LaunchArguments& arguments,
     context.BeginUncommitted();
     TraceDone(context, kTraceThread);
     if (context.thread() == 0) Signal(arguments, code, context);
+  } else if (direct == ops::Direct::kIdle) {
+    // (Whether a gemv before is still under way stays as it is.)
+    TraceDone(context, 0);
+    if (context.thread() == 0) Signal(arguments, code, context);
   } else {
     ops::DeviceAttentionMerge(
         *reinterpret_cast<const isa::AttentionMergeOperands*>(
@@ -232,7 +236,7 @@ __device__ __forceinline__ bool RunWithWaits(const LaunchArguments& arguments,
     context = WaitForCounters(arguments.counters, untagged, context);
   }
   context.BeginUncommitted();
-  RunBody(code & ops::kCodeMask, context);
+  if ((code & ops::kCodeIdle) == 0) RunBody(code & ops::kCodeMask, context);
   const bool open = context.committed();
   if (!open) {
     // The body's writes, to memory and to shared memory, and all threads'

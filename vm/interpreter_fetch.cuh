@@ -71,10 +71,30 @@ __device__ inline bool NeedsAnyBody(uint32_t opcode, uint32_t word) {
   }
 }
 
+// Whether the instruction neither reads nor writes in the pass of that
+// position: attention's other splits where split 0 works alone, and the merges.
+// Lane l has word l.
+__device__ inline bool IsIdle(uint32_t opcode, uint32_t word,
+                              uint32_t position) {
+  const auto operand = [&](uint32_t i) {
+    return __shfl_sync(0xffffffffu, word, kFirstOperandWord + i);
+  };
+  const bool other = operand(ops::AttentionIndex::split) != 0 &&
+                     position < operand(ops::AttentionIndex::alone);
+  const bool merge = position < operand(ops::AttentionMergeIndex::alone);
+  switch (static_cast<isa::Opcode>(opcode)) {
+    case isa::Opcode::kAttention:
+      return other;
+    case isa::Opcode::kAttentionMerge:
+      return merge;
+    default:
+      return false;
+  }
+}
+
 // What attention does in this pass. Divisions are slow, and here is time.
-__device__ inline void FillAttention(const LaunchArguments& arguments,
-                                     uint32_t opcode, uint32_t word,
-                                     uint32_t pass,
+__device__ inline void FillAttention(uint32_t opcode, uint32_t word,
+                                     uint32_t position,
                                      ops::InstructionSlot& slot) {
   const auto operand = [&](uint32_t i) {
     return __shfl_sync(0xffffffffu, word, kFirstOperandWord + i);
@@ -82,13 +102,14 @@ __device__ inline void FillAttention(const LaunchArguments& arguments,
   const uint32_t split = operand(ops::AttentionIndex::split);
   const uint32_t splits = operand(ops::AttentionIndex::splits);
   const uint32_t block = operand(ops::AttentionIndex::block);
+  const uint32_t alone = operand(ops::AttentionIndex::alone);
   if (opcode != static_cast<uint32_t>(isa::Opcode::kAttention)) return;
   if (threadIdx.x % 32 != 0) return;
-  const auto position = static_cast<uint32_t>(arguments.first_position + pass);
   const ops::SplitPlace place = ops::PlaceOf(position, block, splits);
   slot.attention.positions = ops::PositionsIn(position, split, block, splits);
   slot.attention.append = place.split == split ? 1 : 0;
   slot.attention.slot = place.slot;
+  slot.attention.alone = position < alone ? 1 : 0;
 }
 
 // Whether an instruction of a hot body polls all that others write and it
@@ -120,10 +141,11 @@ __device__ inline ops::Direct DirectOf(uint32_t code, uint32_t untagged,
                                        const ops::GemvShape& shape,
                                        uint32_t merged) {
   using ops::Direct;
-  if (untagged != 0 || !polls_all ||
-      (code & (ops::kCodeReleases | ops::kCodeLast | ops::kCodeAny)) != 0) {
+  if (untagged != 0 || (code & (ops::kCodeReleases | ops::kCodeLast)) != 0) {
     return Direct::kNo;
   }
+  if ((code & ops::kCodeIdle) != 0) return Direct::kIdle;
+  if (!polls_all || (code & ops::kCodeAny) != 0) return Direct::kNo;
   switch (static_cast<isa::Opcode>(code & ops::kCodeMask)) {
     case isa::Opcode::kGemv: {
       if (shape.panels > shape.group || shape.slabs > shape.chunk) break;
@@ -190,12 +212,15 @@ __device__ inline void FillSlot(const LaunchArguments& arguments, uint32_t word,
   const uint32_t merged = __shfl_sync(
       0xffffffffu, word, kFirstOperandWord + ops::AttentionMergeIndex::count);
   const bool any = NeedsAnyBody(opcode, word);
-  FillAttention(arguments, opcode, word, pass, slot);
+  const auto position = static_cast<uint32_t>(arguments.first_position + pass);
+  FillAttention(opcode, word, position, slot);
+  const bool idle = IsIdle(opcode, word, position);
   if (lane == 0) {
     const bool gemv = opcode == static_cast<uint32_t>(isa::Opcode::kGemv);
     const bool polls_all = PollsAll(opcode, polled, r != isa::kNoBuffer);
     ops::SlotHead head;
-    head.code = opcode | (any ? ops::kCodeAny : 0);
+    head.code =
+        opcode | (any ? ops::kCodeAny : 0) | (idle ? ops::kCodeIdle : 0);
     // A gemv that polls all it reads may begin while the instruction before is
     // still writing its rows: its own are written after them.
     if (!gemv || !polls_all) head.code |= ops::kCodeAfter;
