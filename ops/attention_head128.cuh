@@ -258,7 +258,10 @@ __device__ __forceinline__ void Publish(const Rows& rows, const Published& to,
     value += acc[w] * weight;
     sum += l[w] * weight;
   }
-  if (to.whole) value = __fdividef(value, sum);
+  // As attention_merge would have it of the one part: rounded, then divided.
+  if (to.whole) {
+    value = __fdividef(isa::RoundToF24(value), isa::RoundToF24(sum));
+  }
   // Four elements in one store: words on their own take longer to arrive.
   const float second = __shfl_down_sync(0xffffffffu, value, 1);
   const float third = __shfl_down_sync(0xffffffffu, value, 2);
