@@ -188,6 +188,7 @@ absl::Status CompareWithCheckingMachine(const Device& device,
   absl::StatusOr<model::Config> config =
       model::FindConfig(DefaultConfig(Device()));
   if (!config.ok()) return config.status();
+  options.kv_block = 8;  // so that some positions lie past the first block
   absl::StatusOr<isa::Program> compiled =
       CompileFor(*config, device, kTest.tokens, false, options);
   if (!compiled.ok()) return compiled.status();

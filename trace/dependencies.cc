@@ -45,6 +45,7 @@ class Dependencies::Builder {
   struct Range {
     uint64_t begin, end;
     ProducerPlace producer;
+    bool below;  // also in passes below alone_
   };
   struct Signallers {
     std::vector<ProducerPlace> places;
@@ -64,9 +65,12 @@ class Dependencies::Builder {
         accesses_.clear();
         isa::AppendAccesses(program_, queue[pc], accesses_);
         for (const Access& a : accesses_) {
+          if (a.end_position != Access::kNoEnd) alone_ = a.end_position;
           if (!Writes(a)) continue;
-          signallers.writes[a.buffer].push_back(
-              {a.begin, a.begin + a.count, {w, pc}});
+          const Range range = {
+              a.begin, a.begin + a.count, {w, pc}, a.HappensAt(0)};
+          signallers.writes[a.buffer].push_back(range);
+          if (range.below) writes_below_[a.buffer].push_back(range);
         }
       }
     }
@@ -76,10 +80,16 @@ class Dependencies::Builder {
     accesses_.clear();
     isa::AppendAccesses(program_, instruction, accesses_);
     std::array<uint32_t, isa::kMaxWaits> sets = {};
+    std::array<uint32_t, isa::kMaxWaits> below = {};
     for (int i = 0; i < instruction.num_waits; ++i) {
       sets[i] = SetFor(instruction.waits[i].counter);
+      below[i] = sets[i];
+      if (alone_ > 0 && out_.polls_ && instruction.WaitIsTagged(i)) {
+        below[i] = SetBelow(instruction.waits[i].counter, sets[i]);
+      }
     }
     set_of_.push_back(sets);
+    set_below_of_.push_back(below);
   }
 
   // The set of `counter` for the reader whose accesses are in accesses_.
@@ -97,16 +107,65 @@ class Dependencies::Builder {
     return it->second;
   }
 
+  // The set for the same reader in a pass below alone_, for a wait that is left
+  // to polling: whoever then writes what it polls, be it another counter's
+  // producer; kNoSet when it polls nothing then. `set` is that of other passes.
+  uint32_t SetBelow(uint32_t counter, uint32_t set) {
+    const Signallers& signallers = signallers_[counter];
+    bool has_data = false;
+    bool differs = false;
+    // No key of SetFor has this length.
+    SetKey key = {counter, 0};
+    for (const Access& a : accesses_) {
+      if (!Reads(a) || !signallers.writes.contains(a.buffer)) continue;
+      has_data = true;
+      if (a.HappensAt(0)) {
+        key.insert(key.end(), {a.buffer, a.begin, a.count});
+      } else {
+        differs = true;
+      }
+      for (const Range& r : signallers.writes.at(a.buffer)) {
+        differs |= !r.below && r.begin < a.begin + a.count && a.begin < r.end;
+      }
+    }
+    if (!has_data || !differs) return set;
+    const uint32_t fresh = static_cast<uint32_t>(out_.set_begin_.size() - 1);
+    const auto [it, inserted] = sets_.try_emplace(key, fresh);
+    if (!inserted) return it->second;
+    std::vector<ProducerPlace> places;
+    for (size_t i = 2; i < key.size(); i += 3) {
+      const auto writes = writes_below_.find(static_cast<uint32_t>(key[i]));
+      if (writes == writes_below_.end()) continue;
+      AppendWriters(writes->second, key[i + 1], key[i + 2], places);
+    }
+    if (places.empty()) {
+      it->second = kNoSet;
+    } else {
+      AppendPlaces(std::move(places));
+    }
+    return it->second;
+  }
+
+  static void AppendWriters(const std::vector<Range>& writes, uint64_t begin,
+                            uint64_t count,
+                            std::vector<ProducerPlace>& places) {
+    for (const Range& r : writes) {
+      if (r.begin < begin + count && begin < r.end) {
+        places.push_back(r.producer);
+      }
+    }
+  }
+
   void AppendSet(const Signallers& signallers, const SetKey& key) {
     std::vector<ProducerPlace> places;
     for (size_t i = 1; i < key.size(); i += 3) {
-      const uint64_t begin = key[i + 1];
-      const uint64_t end = begin + key[i + 2];
-      for (const Range& r :
-           signallers.writes.at(static_cast<uint32_t>(key[i]))) {
-        if (r.begin < end && begin < r.end) places.push_back(r.producer);
-      }
+      AppendWriters(signallers.writes.at(static_cast<uint32_t>(key[i])),
+                    key[i + 1], key[i + 2], places);
     }
+    AppendPlaces(places.empty() ? signallers.places : std::move(places));
+  }
+
+  void AppendPlaces(std::vector<ProducerPlace> places) {
     const auto order = [](const ProducerPlace& a, const ProducerPlace& b) {
       return std::tie(a.worker, a.pc) < std::tie(b.worker, b.pc);
     };
@@ -115,7 +174,6 @@ class Dependencies::Builder {
       return a.worker == b.worker && a.pc == b.pc;
     };
     places.erase(std::unique(places.begin(), places.end(), same), places.end());
-    if (places.empty()) places = signallers.places;
     out_.producers_.insert(out_.producers_.end(), places.begin(), places.end());
     out_.set_begin_.push_back(static_cast<uint32_t>(out_.producers_.size()));
   }
@@ -127,11 +185,15 @@ class Dependencies::Builder {
       const Event& event = events[e];
       const isa::Instruction& instruction =
           program_.queues[event.worker][event.pc];
-      const auto& sets = set_of_[instruction_begin_[event.worker] + event.pc];
+      const bool below =
+          out_.trace_.first_position + event.pass < int64_t(alone_);
+      const auto& sets =
+          (below ? set_below_of_
+                 : set_of_)[instruction_begin_[event.worker] + event.pc];
       out_.joins_of_[e].fill(kNoJoin);
       for (int i = 0; i < instruction.num_waits; ++i) {
         const uint32_t lag = instruction.WaitIsLagged(i) ? 1 : 0;
-        if (event.pass < lag) continue;
+        if (event.pass < lag || sets[i] == kNoSet) continue;
         const Transport transport = out_.polls_ && instruction.WaitIsTagged(i)
                                         ? Transport::kTagged
                                         : Transport::kCounter;
@@ -157,6 +219,7 @@ class Dependencies::Builder {
     return fresh;
   }
 
+  static constexpr uint32_t kNoSet = std::numeric_limits<uint32_t>::max();
   static constexpr uint32_t kAnyWorker = std::numeric_limits<uint32_t>::max();
 
   // The producer that published last, of those not on worker `except`.
@@ -180,7 +243,12 @@ class Dependencies::Builder {
   const isa::Program& program_;
   std::vector<Signallers> signallers_;  // by counter
   std::vector<uint32_t> instruction_begin_;
+  // The position below which some instructions work alone and others idle.
+  uint64_t alone_ = 0;
+  absl::flat_hash_map<uint32_t, std::vector<Range>> writes_below_;  // by buffer
   std::vector<std::array<uint32_t, isa::kMaxWaits>> set_of_;
+  // The same in passes below alone_.
+  std::vector<std::array<uint32_t, isa::kMaxWaits>> set_below_of_;
   absl::flat_hash_map<SetKey, uint32_t> sets_;
   absl::flat_hash_map<std::tuple<uint32_t, uint32_t, Transport>, uint32_t>
       joins_;

@@ -51,8 +51,10 @@ class Dependencies {
  public:
   // Of an event's wait for a counter those producers count whose writes it
   // reads; all of the counter's when it reads none of them (an order without
-  // data). `trace` outlives this. REQUIRES: `trace` as Parse or Normalize
-  // leave it, with fewer than 2^32 - 1 events.
+  // data). In passes in which other instructions write what it polls, it is
+  // theirs; in those in which it polls nothing, there are none. `trace`
+  // outlives this. REQUIRES: `trace` as Parse or Normalize leave it, with fewer
+  // than 2^32 - 1 events.
   explicit Dependencies(const Trace& trace);
 
   const Trace& trace() const { return trace_; }

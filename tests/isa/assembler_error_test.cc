@@ -94,7 +94,7 @@ TEST(AssemblerError, OfDeclarations) {
   ExpectErrors(
       "",
       {
-          {"isa 2", "1:5: error: isa version 2; this build reads 1"},
+          {"isa 1", "1:5: error: isa version 1; this build reads 2"},
           {"isa one",
            "1:5: error: isa: 'one' is not a whole number from 0 to 4294967295"},
           {"program",

@@ -108,6 +108,27 @@ TEST(CountersTest, EveryReadWaitsForItsWriters) {
   }
 }
 
+// The projection reads what split 0 writes while it attends alone, but the
+// merge that it waits for waits for that.
+TEST(CountersTest, OnlyMergesWaitForParts) {
+  const isa::Program program = MustCompile(OddConfig(), TestTarget(7));
+  size_t alone = 0;
+  ForEach(program, [&](uint32_t, uint32_t, const isa::Instruction& i) {
+    for (int n = 0; n < i.num_waits; ++n) {
+      const std::string& counter = program.counters[i.waits[n].counter].name;
+      EXPECT_EQ(counter.find(".part") != std::string::npos,
+                Is(i, isa::Opcode::kAttentionMerge))
+          << counter;
+    }
+    if (!Is(i, isa::Opcode::kAttention)) return;
+    const auto op = isa::DecodeOperands<isa::AttentionOperands>(i);
+    EXPECT_EQ(op.alone, 64u);
+    EXPECT_EQ(op.y != isa::kNoBuffer, op.split == 0);
+    if (op.split == 0) ++alone;
+  });
+  EXPECT_EQ(alone, OddConfig().num_layers * OddConfig().num_kv_heads);
+}
+
 TEST(CountersTest, ThresholdsAreTheSignalsOfAPass) {
   const isa::Program program = MustCompile(OddConfig(), TestTarget(7));
   std::vector<uint32_t> signals(program.counters.size(), 0);

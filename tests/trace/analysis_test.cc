@@ -325,7 +325,8 @@ TEST(AnyTrace, PathsAndBytesAddUp) {
 }
 
 TEST(AnyTrace, EveryEdgeHasAProducerThatSignalsItsCounter) {
-  const Trace trace = SyntheticTrace(Compiled("qwen3-tiny", "h200", 8), 2, 0);
+  Trace trace = SyntheticTrace(Compiled("qwen3-tiny", "h200", 8), 2, 0);
+  trace.first_position = 64;  // nobody attends alone
   const Dependencies d(trace);
   size_t edges = 0;
   for (EventIndex i = 0; i < trace.events.size(); ++i) {
@@ -344,6 +345,32 @@ TEST(AnyTrace, EveryEdgeHasAProducerThatSignalsItsCounter) {
     }
   }
   EXPECT_GT(edges, 100u);
+}
+
+TEST(AnyTrace, WhatIsPolledAloneComesFromAttention) {
+  Trace trace = SyntheticTrace(Compiled("qwen3-tiny", "h200", 8), 2, 0);
+  trace.first_position = 63;  // the last pass of one kind, the first of another
+  const Dependencies d(trace);
+  size_t projections = 0;
+  for (EventIndex i = 0; i < trace.events.size(); ++i) {
+    const Event& e = trace.events[i];
+    const std::string& label = trace.program.labels[e.worker][e.pc];
+    const bool merge = label.find(".merge[") != std::string::npos;
+    if (!merge && label.find(".o[") == std::string::npos) continue;
+    bool attention = false;
+    for (int w = 0; w < d.NumWaits(i); ++w) {
+      const EventIndex producer = d.EdgeOf(i, w).producer;
+      attention |= producer != kNoEvent &&
+                   NameOf(trace, producer).find(".attn") != std::string::npos;
+    }
+    EXPECT_EQ(attention, merge == (e.pass == 1)) << label << " " << e.pass;
+    if (!merge) {
+      ++projections;
+    } else if (e.pass == 0) {
+      EXPECT_EQ(d.LastEdge(i).producer, kNoEvent);
+    }
+  }
+  EXPECT_GT(projections, 0u);
 }
 
 TEST(AnyTrace, TheReplayMeetsAMachineWithoutAStream) {

@@ -255,7 +255,7 @@ TEST_F(GpuAblationsTest, GpuGivesTheSameBitsOfAModel) {
     scheduler::Target target = *scheduler::FindTarget("h200");
     const isa::Program tagged = *scheduler::Compile(
         config, target,
-        {.max_context = kContext, .logits = true, .fuse = fuse});
+        {.max_context = kContext, .logits = true, .fuse = fuse, .kv_block = 8});
     ASSERT_TRUE(isa::VerifyStatus(tagged).ok());
     for (const isa::Program& program :
          {tagged, isa::WithCountersOnly(tagged)}) {
