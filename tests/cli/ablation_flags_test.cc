@@ -20,7 +20,7 @@ Device SomeGpu() {
 TEST(AblationFlags, NamesGoBothWays) {
   for (const char* name :
        {"none", "no_prefetch", "fetch_depth=3", "launch_per_pass",
-        "launch_per_op", "no_fuse", "no_split_kv",
+        "launch_per_op", "no_fuse", "no_split_kv", "no_attend_alone",
         "no_prefetch+launch_per_op+fetch_depth=1+no_fuse+no_split_kv"}) {
     const absl::StatusOr<AblationFlags> flags = ParseAblation(name, "--ablate");
     ASSERT_TRUE(flags.ok()) << flags.status();
@@ -42,6 +42,9 @@ TEST(AblationFlags, SetTheMachineAndTheCompiler) {
   flags.ApplyTo(options);
   EXPECT_FALSE(options.fuse);
   EXPECT_TRUE(options.split_kv);
+  EXPECT_TRUE(options.attend_alone);
+  ParseAblation("no_attend_alone", "")->ApplyTo(options);
+  EXPECT_FALSE(options.attend_alone);
   // None sets everything back.
   ASSERT_TRUE(AblationFlags().ApplyTo(device).ok());
   EXPECT_EQ(device.ablations, vm::GpuAblations());

@@ -96,11 +96,13 @@ TEST(Run, Json) {
 TEST(Run, EveryWayToCompileGivesTheSameText) {
   const std::string wanted = MustRun(RunArgs(Compile("tiny.bin"), 12)).out;
   for (const std::vector<std::string>& way :
-       std::vector<std::vector<std::string>>{{"--no_fuse"},
-                                             {"--no_split_kv"},
-                                             {"--workers", "1"},
-                                             {"--target", "h200"},
-                                             {"--logits"}}) {
+       std::vector<std::vector<std::string>>{
+           {"--no_fuse"},
+           {"--no_split_kv"},
+           {"--workers", "1"},
+           {"--target", "h200"},
+           {"--target", "h200", "--no_attend_alone"},
+           {"--logits"}}) {
     EXPECT_EQ(MustRun(RunArgs(Compile("other.bin", way), 12)).out, wanted)
         << way[0];
   }

@@ -198,7 +198,7 @@ TEST(VerifierAloneTest, WhatIsWrongInAllPassesIsSaidOnce) {
   EXPECT_EQ(ErrorsOfBoth(with_z),
             "buffer z: error: z[0..8) is not written, but every element of an "
             "activation is written in every pass\n");
-  const std::string errors = ErrorsOfBoth(
+  const std::string errors = Errors(
       Replace(with_z, "  halt\nworker 3\n",
               "  look: add a=y b=in y=z begin=0 count=8\n  halt\nworker 3\n"));
   const std::string look =

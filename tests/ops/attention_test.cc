@@ -199,9 +199,10 @@ TEST(AttentionTest, MatchesTheOracleInEverySplit) {
 
 // ---- alone
 
-// Split 0 writes what the merge of its part would give, and nothing else.
+// Split 0 writes what the merge of its part would give, within so many
+// roundings, and nothing else.
 template <typename Run>
-void ExpectSplit0WritesTheMergeAlone(Run run) {
+void ExpectSplit0WritesTheMergeAlone(Run run, int roundings) {
   ForEachAlonePosition([&](const Geometry& g, int64_t position,
                            AttentionPrologue prologue) {
     Attention alone =
@@ -219,7 +220,11 @@ void ExpectSplit0WritesTheMergeAlone(Run run) {
     run(parts.program, position);
     const std::vector<float> y = alone.program.Floats(alone.op.y);
     const std::vector<float> want = parts.program.Floats(parts.op.y);
-    EXPECT_EQ(y, want);
+    ASSERT_EQ(y.size(), want.size());
+    for (size_t i = 0; i < y.size(); ++i) {
+      ASSERT_NEAR(y[i], want[i], roundings * kF24Epsilon * std::abs(want[i]))
+          << i;
+    }
     EXPECT_THAT(alone.program.Floats(alone.op.part),
                 testing::Each(OpProgram::kUnwritten));
     for (const uint32_t cache : {alone.op.k_cache, alone.op.v_cache}) {
@@ -229,10 +234,11 @@ void ExpectSplit0WritesTheMergeAlone(Run run) {
 }
 
 TEST(AttentionTest, AloneSplit0WritesWhatTheMergeWould) {
-  ExpectSplit0WritesTheMergeAlone([](OpProgram& p, int64_t position) {
+  const auto run = [](OpProgram& p, int64_t position) {
     const absl::Status status = p.RunReference(position);
     ASSERT_TRUE(status.ok()) << status;
-  });
+  };
+  ExpectSplit0WritesTheMergeAlone(run, /*roundings=*/0);
 }
 
 template <typename Run>
@@ -472,7 +478,7 @@ TEST(AttentionTest, GpuMatchesReference) {
 
 TEST(AttentionTest, GpuAloneSplit0WritesWhatTheMergeWould) {
   MKVM_SKIP_WITHOUT_GPU();
-  ExpectSplit0WritesTheMergeAlone(RunOnGpu);
+  ExpectSplit0WritesTheMergeAlone(RunOnGpu, /*roundings=*/2);
 }
 
 TEST(AttentionTest, GpuAloneOtherSplitsTouchNothing) {

@@ -116,7 +116,7 @@ TEST(CountersTest, OnlyMergesWaitForParts) {
   ForEach(program, [&](uint32_t, uint32_t, const isa::Instruction& i) {
     for (int n = 0; n < i.num_waits; ++n) {
       const std::string& counter = program.counters[i.waits[n].counter].name;
-      EXPECT_EQ(counter.find(".part") != std::string::npos,
+      EXPECT_EQ(counter.find(".part.") != std::string::npos,
                 Is(i, isa::Opcode::kAttentionMerge))
           << counter;
     }
