@@ -268,7 +268,7 @@ __device__ inline void AttendGroup(const isa::AttentionOperands& op,
         // As attention_merge would have it of the one part.
         const uint64_t row = uint64_t{op.kv_head} * op.group + head + h;
         context.Store(at.y, row * op.head_dim + element,
-                      isa::RoundToF24(value) / isa::RoundToF24(l));
+                      __fdividef(isa::RoundToF24(value), isa::RoundToF24(l)));
         continue;
       }
       const uint64_t begin = part_begin + uint64_t{head + h} * published;

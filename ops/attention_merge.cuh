@@ -76,7 +76,8 @@ __device__ inline void DeviceAnyAttentionMerge(
   }
   if (i < op.count) {
     const uint64_t head = uint64_t{op.kv_head} * op.group + op.member;
-    context.Store(at.y, head * op.head_dim + op.begin + i, acc / l);
+    // Divided as the other bodies do, so that all give the same bits.
+    context.Store(at.y, head * op.head_dim + op.begin + i, __fdividef(acc, l));
   }
 }
 
