@@ -20,8 +20,8 @@ struct CompileOptions {
   // With sampling: room to record the log-probabilities of so many of the most
   // probable tokens, up to kMaxLogprobs, beside that of the chosen one.
   uint32_t logprobs = 0;
-  bool fuse = true;       // prologues and epilogues; false: one op each
-  bool split_kv = true;   // attention over several workers per kv head
+  bool fuse = true;        // prologues and epilogues; false: one op each
+  bool split_kv = true;    // attention over several workers per kv head
   uint32_t kv_block = 64;  // positions of a block
   // With split_kv and fuse: while all positions are in the first block, one
   // worker per kv head attends to them, and nobody merges.
