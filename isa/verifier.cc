@@ -9,6 +9,7 @@
 #include "isa/verifier_dataflow.h"
 #include "isa/verifier_fields.h"
 #include "isa/verifier_order.h"
+#include "isa/verifier_tagged_waits.h"
 
 namespace mkvm::isa {
 namespace {

@@ -6,10 +6,6 @@
 
 namespace mkvm::isa {
 
-// A tagged wait is for data that the instruction polls, in passes of some kind.
-void CheckTaggedWaits(const Program& program, absl::Span<const Dataflow> flows,
-                      Report& report);
-
 // A pass of `flow`, and one of `next` after it. REQUIRES: CheckCounters,
 // CheckQueues and CheckCoverage found nothing.
 void CheckOrder(const Program& program, const Dataflow& flow,
