@@ -292,13 +292,16 @@ Fault GpuMachine::RefineFault() const {
 }
 
 // The time between two copies of a stage by each worker with which all of them
-// ask for kCopiesOverPeak times what memory nominally gives.
+// ask for kCopiesOverPeak times what memory nominally gives; at most kMost, for
+// a driver that tells nonsense.
 uint32_t CopyIntervalCycles(const GpuInfo& info, size_t workers) {
   constexpr double kCopiesOverPeak = 1.4;  // docs/performance.md
+  constexpr double kMost = 16384;
   if (info.memory_bytes_per_s <= 0) return 0;
   const double bytes = static_cast<double>(isa::kStageBytes) *
                        static_cast<double>(workers) / kCopiesOverPeak;
-  return static_cast<uint32_t>(bytes / info.memory_bytes_per_s * info.clock_hz);
+  return static_cast<uint32_t>(
+      std::min(kMost, bytes / info.memory_bytes_per_s * info.clock_hz));
 }
 
 LaunchArguments GpuMachine::Arguments(const RunOptions& options) const {
