@@ -162,7 +162,7 @@ class Dependencies::Builder {
       AppendWriters(signallers.writes.at(static_cast<uint32_t>(key[i])),
                     key[i + 1], key[i + 2], places);
     }
-    AppendPlaces(places.empty() ? signallers.places : std::move(places));
+    AppendPlaces(places.empty() ? signallers.places : places);
   }
 
   void AppendPlaces(std::vector<ProducerPlace> places) {
