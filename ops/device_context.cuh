@@ -107,9 +107,9 @@ class DeviceContext {
   static constexpr uint32_t kFaulty = 1;
   // Some thread is, as of the last commit.
   static constexpr uint32_t kBlockFaulty = 2;
-  // The instruction has had its last barrier.
+  // The instruction needs no commit any more: it has had it, or does without.
   static constexpr uint32_t kCommitted = 4;
-  // Which copy of partial sums is next.
+  // Which copy of a block's sums (BlockSum and the like) is next.
   static constexpr uint32_t kCopy = 8;
 
   __device__ void Fail(bool fails = true) { state |= fails ? kFaulty : 0; }
@@ -142,7 +142,7 @@ class DeviceContext {
     return {slot()->head.pass, slot()->head.pc, slot()->instruction.opcode};
   }
 
-  // The copy of partial sums whose turn it is.
+  // The copy of a block's sums whose turn it is.
   __device__ uint32_t NextPartials() {
     const uint32_t copy = state / kCopy % 2;
     state ^= kCopy;

@@ -165,8 +165,8 @@ struct SharedMemory {
   uint64_t sums_ready[2];
   uint64_t rows_done[2];
   // Partial sums [warp][panel][row][upper or lower halves] and squares [warp]
-  // of a gemv. Two copies, used in turn: a copy is read after one barrier and
-  // written again only by warps that have passed the next.
+  // of a gemv. Two copies, for batches in turn: sums_ready says that a copy may
+  // be read, rows_done that it may be written again.
   alignas(8) float partials[2][kComputeWarps][kGroupSlots][isa::kPanelRows][2];
   alignas(16) float gemv_squares[2][kComputeWarps];
   alignas(16) float squares[2][kComputeWarps];
