@@ -18,6 +18,7 @@
 #include "ops/attention_head128.cuh"
 #include "ops/device_context.cuh"
 #include "ops/kv_cache.cuh"
+#include "ops/kv_layout.h"
 #include "ops/ptx/math.cuh"
 
 namespace mkvm::ops {
@@ -33,6 +34,15 @@ static_assert(kMaxGroupElements + 2 * kComputeWarps * (128 + 2) <=
 inline constexpr uint32_t kNowBegin =
     (kMaxGroupElements + 2 * kComputeWarps * (128 + 2) + 3) / 4 * 4;
 static_assert(kNowBegin + kMaxHeadDim <= kScratchFloats);
+
+__device__ inline void UnpackBf16(const uint4& packed, float (&out)[8]) {
+  const uint32_t words[4] = {packed.x, packed.y, packed.z, packed.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    out[2 * i] = isa::FloatOfBits(words[i] << 16);
+    out[2 * i + 1] = isa::FloatOfBits(words[i] & 0xffff0000u);
+  }
+}
 
 // e^(a - b), 0 when a is -inf (an empty part), whatever b.
 __device__ inline float ExpDifference(float a, float b) {
@@ -101,7 +111,8 @@ __device__ inline void LoadTile(const SplitRows& rows, uint32_t head_dim,
 #pragma unroll
     for (int t = 0; t < kTurns; ++t) {
       const uint32_t chunk = half_lane + 16 * t;
-      const uint64_t offset = uint64_t{p} * head_dim + chunk * 8;
+      const uint64_t offset =
+          uint64_t{p} * head_dim + CacheElement(head_dim, p, chunk * 8);
       tile.k[u][t] = tile.v[u][t] = make_uint4(0, 0, 0, 0);
       if (p < rows.stored && chunk < head_dim / 8) {
         tile.k[u][t] = *reinterpret_cast<const uint4*>(rows.k + offset);
@@ -286,7 +297,8 @@ __device__ inline void AttendGroup(const isa::AttentionOperands& op,
   }
 }
 
-// Heads of any size; those of 128 elements are in ops/attention_head128.cuh.
+// Heads of any size; groups of up to eight heads of 128 elements are in
+// ops/attention_head128.cuh.
 __device__ inline void DeviceAnyAttention(const isa::AttentionOperands& op,
                                           const AttentionAddresses& at,
                                           DeviceContext& context) {
@@ -332,10 +344,12 @@ __device__ inline void DeviceAnyAttention(const isa::AttentionOperands& op,
             q[head * op.head_dim + i] = isa::RoundToF24(value);
           },
           [&](uint32_t i, uint16_t bits) {
-            k_cache[slot + i] = k_now[i] = bits;
+            k_cache[slot + CacheElement(op.head_dim, place.slot, i)] = bits;
+            k_now[i] = bits;
           },
           [&](uint32_t i, uint16_t bits) {
-            v_cache[slot + i] = v_now[i] = bits;
+            v_cache[slot + CacheElement(op.head_dim, place.slot, i)] = bits;
+            v_now[i] = bits;
           });
     } else {
       for (uint32_t i = context.thread(); i < op.group * op.head_dim;
@@ -361,7 +375,11 @@ __device__ inline void DeviceAnyAttention(const isa::AttentionOperands& op,
 __device__ __forceinline__ void DeviceAttention(
     const isa::AttentionOperands& op, const AttentionAddresses& at,
     DeviceContext& context) {
-  head128::DeviceAttention(op, at, context);
+  if (op.group <= head128::kSetHeads) {
+    head128::DeviceAttention<1>(op, at, context);
+  } else {
+    head128::DeviceAttention<2>(op, at, context);
+  }
 }
 
 }  // namespace mkvm::ops

@@ -123,7 +123,7 @@ __device__ __forceinline__ void MergeInWarp(
   for (int offset = 1; offset < 16; offset *= 2) {
     most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, offset));
   }
-  const float weight = head128::Weight(m, most);
+  const float weight = ptx::Exp2Approximate((m - most) * kLog2e);
   float sum = isa::FloatOfF24Bits(words[kSplits / 2 + 1]) * weight;
   float value = 0;
 #pragma unroll

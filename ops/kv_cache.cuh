@@ -32,16 +32,27 @@ __device__ inline uint32_t PositionsIn(uint32_t position, uint32_t split,
   return full + (last % splits == split ? position % block + 1 : 0);
 }
 
+// Whether the cache and the rope table have room for the position; see below.
+__device__ inline bool HasRoom(uint64_t position, uint32_t capacity,
+                               uint32_t splits, uint32_t rope_rows) {
+  uint64_t room = uint64_t{capacity} * splits;
+  if (rope_rows != 0) room = min(room, uint64_t{rope_rows});
+  return position < room;
+}
+
 // False, with the fault raised, when the cache (of `capacity` positions per
 // split) or the rope table (of `rope_rows`, 0: none) has no room for the
 // position.
 __device__ inline bool CheckRoom(DeviceContext& context, uint32_t cache,
                                  uint32_t capacity, uint32_t splits,
                                  uint32_t rope_rows) {
-  uint64_t room = uint64_t{capacity} * splits;
-  if (rope_rows != 0) room = min(room, uint64_t{rope_rows});
-  if (static_cast<uint64_t>(context.position()) < room) return true;
+  if (HasRoom(static_cast<uint64_t>(context.position()), capacity, splits,
+              rope_rows)) {
+    return true;
+  }
   if (context.thread() == 0) {
+    uint64_t room = uint64_t{capacity} * splits;
+    if (rope_rows != 0) room = min(room, uint64_t{rope_rows});
     context.Raise(FaultKind::kPastCache, cache, context.position(), room);
   }
   return false;

@@ -6,6 +6,7 @@
 
 #include "ops/device_context.cuh"
 #include "ops/kv_cache.cuh"
+#include "ops/kv_layout.h"
 
 namespace mkvm::ops {
 
@@ -37,7 +38,7 @@ __device__ inline void DeviceQkNormRopeAppend(
         [&](uint32_t i, uint16_t bits) { k_slot[i] = bits; },
         [&](uint32_t i, uint16_t bits) { v_slot[i] = bits; });
   };
-  if (op.head_dim == 128) {
+  if (op.head_dim == kPermutedHeadDim) {
     NormRopeAppend128(
         context, in, true, AskHead128(in, true, context),
         [&](uint32_t head, uint32_t i, const float4& value) {
@@ -48,10 +49,12 @@ __device__ inline void DeviceQkNormRopeAppend(
           context.Store(at.q_out, begin + 3, value.w);
         },
         [&](uint32_t i, uint2 bits) {
-          *reinterpret_cast<uint2*>(k_slot + i) = bits;
+          *reinterpret_cast<uint2*>(k_slot + PermutedElement(place.slot, i)) =
+              bits;
         },
         [&](uint32_t i, uint2 bits) {
-          *reinterpret_cast<uint2*>(v_slot + i) = bits;
+          *reinterpret_cast<uint2*>(v_slot + PermutedElement(place.slot, i)) =
+              bits;
         });
   } else if (op.head_dim <= 128) {
     run(std::integral_constant<uint32_t, 128>());

@@ -89,6 +89,10 @@ struct alignas(16) AttentionPlace {
   uint32_t append;  // 0: it is another split's
   uint32_t slot;
   uint32_t alone;  // 1: no other split has positions, the result is whole
+  // Rows that come through the stages, which were there before this pass, and
+  // how many of them at a time (ops/attention_tile.cuh).
+  uint32_t streamed;
+  uint32_t part;
 };
 
 // What the compute warps need of an instruction before its body.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "ops/kv_layout.h"
 #include "ops/panel.h"
 #include "vm/bind.h"
 #include "vm/launch.h"
@@ -33,6 +34,45 @@ uint64_t StoredBytes(const isa::Buffer& buffer) {
   return (bytes + 2 * kAlignment - 1) / kAlignment * kAlignment;
 }
 
+// Whether each buffer is a KV cache whose rows are stored permuted.
+std::vector<bool> PermutedBuffers(const isa::Program& program) {
+  std::vector<bool> permuted(program.buffers.size(), false);
+  const auto note = [&](uint32_t id) {
+    permuted[id] = program.buffers[id].shape.back() == ops::kPermutedHeadDim;
+  };
+  for (const std::vector<isa::Instruction>& queue : program.queues) {
+    for (const isa::Instruction& i : queue) {
+      if (i.opcode == static_cast<uint16_t>(isa::Opcode::kAttention)) {
+        const auto op = isa::DecodeOperands<isa::AttentionOperands>(i);
+        note(op.k_cache);
+        note(op.v_cache);
+      } else if (i.opcode ==
+                 static_cast<uint16_t>(isa::Opcode::kQkNormRopeAppend)) {
+        const auto op = isa::DecodeOperands<isa::QkNormRopeAppendOperands>(i);
+        note(op.k_cache);
+        note(op.v_cache);
+      }
+    }
+  }
+  return permuted;
+}
+
+// Permutes the chunks of `count` rows of a cache, of which each split has
+// `capacity`, from `row` on; doing it twice undoes it.
+void PermuteRows(char* rows, uint64_t row, uint64_t count, uint64_t capacity) {
+  constexpr uint64_t kElements = ops::kPermutedHeadDim;
+  uint16_t permuted[kElements];
+  for (uint64_t i = 0; i < count; ++i) {
+    char* const at = rows + i * sizeof(permuted);
+    const auto of_split = static_cast<uint32_t>((row + i) % capacity);
+    for (uint32_t e = 0; e < kElements; ++e) {
+      std::memcpy(&permuted[ops::PermutedElement(of_split, e)],
+                  at + e * sizeof(uint16_t), sizeof(uint16_t));
+    }
+    std::memcpy(at, permuted, sizeof(permuted));
+  }
+}
+
 absl::Status CheckFits(uint64_t bytes) {
   size_t free_bytes = 0, total_bytes = 0;
   const absl::Status status = CudaStatus(
@@ -50,6 +90,7 @@ absl::Status CheckFits(uint64_t bytes) {
 
 absl::StatusOr<GpuMemory> GpuMemory::Create(const isa::Program& program) {
   GpuMemory memory;
+  memory.permuted_ = PermutedBuffers(program);
   std::vector<uint64_t> offsets(program.buffers.size());
   // Activations first, so that one memset clears them.
   for (const bool activations : {true, false}) {
@@ -105,15 +146,16 @@ absl::StatusOr<GpuMemory> GpuMemory::Create(const isa::Program& program) {
 
 absl::Status GpuMemory::Upload(const isa::Program& program, uint32_t id,
                                const HostTensor& tensor) {
-  return UploadRows(program.buffers[id], buffers_[id], tensor);
+  return UploadRows(program, id, tensor);
 }
 
-absl::Status GpuMemory::UploadRows(const isa::Buffer& buffer,
-                                   const ops::DeviceBuffer& to,
+absl::Status GpuMemory::UploadRows(const isa::Program& program, uint32_t id,
                                    const HostTensor& tensor) {
+  const isa::Buffer& buffer = program.buffers[id];
+  const ops::DeviceBuffer& to = buffers_[id];
   const bool packed = IsPacked(buffer);
   const uint64_t element_bytes = isa::SizeOf(buffer.dtype);
-  const uint64_t columns = packed ? buffer.shape[1] : 1;
+  const uint64_t columns = packed || permuted_[id] ? buffer.shape.back() : 1;
   const uint64_t rows = isa::NumElements(buffer) / columns;
   const uint64_t row_bytes = columns * element_bytes;
   uint64_t rows_at_once = kStagingBytes / row_bytes;
@@ -135,6 +177,7 @@ absl::Status GpuMemory::UploadRows(const isa::Buffer& buffer,
       if (!status.ok()) return status;
     }
     ConvertElements(tensor, buffer.dtype, row * columns, count * columns, host);
+    if (permuted_[id]) PermuteRows(host, row, count, buffer.shape[1]);
     char* const target =
         packed ? device : static_cast<char*>(to.data) + row * row_bytes;
     status = CudaStatus(cudaMemcpyAsync(target, host, count * row_bytes,
@@ -178,6 +221,10 @@ absl::Status GpuMemory::Download(const isa::Program& program, uint32_t id,
       cudaMemcpy(out.data(), buffers_[id].data, bytes, cudaMemcpyDeviceToHost),
       "reading a buffer");
   if (!status.ok()) return status;
+  if (permuted_[id]) {
+    PermuteRows(out.data(), 0, bytes / (ops::kPermutedHeadDim * element_bytes),
+                buffer.shape[1]);
+  }
   // The tag is the low byte of an f24 word, byte 4 of a ranked word.
   const bool is_f24 = buffer.dtype == isa::DType::kF24;
   const bool is_ranked = buffer.dtype == isa::DType::kRanked;

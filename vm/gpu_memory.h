@@ -35,14 +35,14 @@ class GpuMemory {
   uint64_t bytes() const { return bytes_; }
 
  private:
-  // Uploads `rows` rows at a time through page-locked memory.
-  absl::Status UploadRows(const isa::Buffer& buffer,
-                          const ops::DeviceBuffer& to,
+  // Uploads as many rows at a time as there is page-locked memory for.
+  absl::Status UploadRows(const isa::Program& program, uint32_t id,
                           const HostTensor& tensor);
 
   DevicePointer<char> arena_;
   DevicePointer<ops::DeviceBuffer> table_;
   std::vector<ops::DeviceBuffer> buffers_;
+  std::vector<bool> permuted_;  // of each buffer: a cache of permuted rows
   uint64_t bytes_ = 0;
   uint64_t activation_bytes_ = 0;  // at the head of the arena
   // Page-locked staging, two halves used in turn, and the device's own.

@@ -47,14 +47,17 @@ inline constexpr uint32_t kFirstWaitWord =
 static_assert(sizeof(isa::Instruction) == 32 * 4);
 
 // Whether the opcode's hot body doesn't do these operands. Lane l has word l.
-__device__ inline bool NeedsAnyBody(uint32_t opcode, uint32_t word) {
+__device__ inline bool NeedsAnyBody(uint32_t opcode, uint32_t word,
+                                    uint32_t num_stages) {
   const auto operand = [&](uint32_t i) {
     return __shfl_sync(0xffffffffu, word, kFirstOperandWord + i);
   };
   using Merge = ops::AttentionMergeIndex;
   const bool gemv = operand(ops::GemvIndex::k) % isa::kStageColumns != 0;
   const bool attention =
-      operand(ops::AttentionIndex::head_dim) != ops::head128::kDim;
+      operand(ops::AttentionIndex::head_dim) != ops::head128::kDim ||
+      operand(ops::AttentionIndex::group) > ops::head128::kMaxHeads ||
+      num_stages < 2;
   const uint32_t count = operand(Merge::count);
   const bool merge = operand(Merge::splits) > 16 || count % 16 != 0 ||
                      operand(Merge::begin) % 4 != 0 ||
@@ -93,8 +96,10 @@ __device__ inline bool IsIdle(uint32_t opcode, uint32_t word,
 }
 
 // What attention does in this pass. Divisions are slow, and here is time.
+// `dims`: this lane's operand's.
 __device__ inline void FillAttention(uint32_t opcode, uint32_t word,
-                                     uint32_t position,
+                                     uint32_t position, uint2 dims,
+                                     uint32_t num_stages,
                                      ops::InstructionSlot& slot) {
   const auto operand = [&](uint32_t i) {
     return __shfl_sync(0xffffffffu, word, kFirstOperandWord + i);
@@ -103,13 +108,22 @@ __device__ inline void FillAttention(uint32_t opcode, uint32_t word,
   const uint32_t splits = operand(ops::AttentionIndex::splits);
   const uint32_t block = operand(ops::AttentionIndex::block);
   const uint32_t alone = operand(ops::AttentionIndex::alone);
+  const uint32_t capacity = __shfl_sync(
+      0xffffffffu, dims.y, kFirstOperandWord + ops::AttentionIndex::k_cache);
+  const uint32_t rope_rows = __shfl_sync(
+      0xffffffffu, dims.x, kFirstOperandWord + ops::AttentionIndex::rope);
   if (opcode != static_cast<uint32_t>(isa::Opcode::kAttention)) return;
   if (threadIdx.x % 32 != 0) return;
+  const bool room = ops::HasRoom(position, capacity, splits, rope_rows);
   const ops::SplitPlace place = ops::PlaceOf(position, block, splits);
   slot.attention.positions = ops::PositionsIn(position, split, block, splits);
   slot.attention.append = place.split == split ? 1 : 0;
   slot.attention.slot = place.slot;
   slot.attention.alone = position < alone ? 1 : 0;
+  // The body of an instruction without room takes no stages.
+  slot.attention.streamed =
+      room ? slot.attention.positions - slot.attention.append : 0;
+  slot.attention.part = ops::head128::PartRows(num_stages);
 }
 
 // Whether an instruction of a hot body polls all that others write and it
@@ -139,7 +153,7 @@ __device__ inline bool PollsAll(uint32_t opcode, uint32_t polled,
 __device__ inline ops::Direct DirectOf(uint32_t code, uint32_t untagged,
                                        bool polls_all,
                                        const ops::GemvShape& shape,
-                                       uint32_t merged) {
+                                       uint32_t group, uint32_t merged) {
   using ops::Direct;
   if (untagged != 0 || (code & (ops::kCodeReleases | ops::kCodeLast)) != 0) {
     return Direct::kNo;
@@ -157,7 +171,8 @@ __device__ inline ops::Direct DirectOf(uint32_t code, uint32_t untagged,
       break;
     }
     case isa::Opcode::kAttention:
-      return Direct::kAttention;
+      return group <= ops::head128::kSetHeads ? Direct::kAttention
+                                              : Direct::kNo;
     case isa::Opcode::kAttentionMerge:
       // By one warp, while the others go on.
       return merged <= 16 ? Direct::kMerge : Direct::kNo;
@@ -181,6 +196,7 @@ __device__ inline void FillSlot(const LaunchArguments& arguments, uint32_t word,
   const uint32_t lags = counts >> 8 & 0xffu;
   const uint32_t threshold = __shfl_down_sync(0xffffffffu, word, 1);
   ops::DeviceBuffer buffer = {};
+  uint2 dims = {};
   if (lane >= kFirstOperandWord) {
     const uint32_t operand = lane - kFirstOperandWord;
     if ((BufferOperands(opcode) >> operand & 1) != 0 &&
@@ -188,8 +204,9 @@ __device__ inline void FillSlot(const LaunchArguments& arguments, uint32_t word,
       buffer = arguments.buffers[word];
     }
     slot.addresses[operand] = buffer.data;
-    slot.dims[operand] = make_uint2(static_cast<uint32_t>(buffer.shape[0]),
-                                    static_cast<uint32_t>(buffer.shape[1]));
+    slot.dims[operand] = dims = make_uint2(
+        static_cast<uint32_t>(buffer.shape[0]),
+        static_cast<uint32_t>(buffer.shape[1]));
   } else if (lane >= kFirstWaitWord && (lane - kFirstWaitWord) % 2 == 0) {
     const uint32_t wait = (lane - kFirstWaitWord) / 2;
     const uint32_t lag = lags >> wait & 1;
@@ -211,9 +228,11 @@ __device__ inline void FillSlot(const LaunchArguments& arguments, uint32_t word,
       __shfl_sync(0xffffffffu, word, kFirstOperandWord + ops::GemvIndex::w2);
   const uint32_t merged = __shfl_sync(
       0xffffffffu, word, kFirstOperandWord + ops::AttentionMergeIndex::count);
-  const bool any = NeedsAnyBody(opcode, word);
+  const uint32_t group = __shfl_sync(
+      0xffffffffu, word, kFirstOperandWord + ops::AttentionIndex::group);
+  const bool any = NeedsAnyBody(opcode, word, arguments.num_stages);
   const auto position = static_cast<uint32_t>(arguments.first_position + pass);
-  FillAttention(opcode, word, position, slot);
+  FillAttention(opcode, word, position, dims, arguments.num_stages, slot);
   const bool idle = IsIdle(opcode, word, position);
   if (lane == 0) {
     const bool gemv = opcode == static_cast<uint32_t>(isa::Opcode::kGemv);
@@ -244,7 +263,7 @@ __device__ inline void FillSlot(const LaunchArguments& arguments, uint32_t word,
       slot.gemv = shape;
     }
     head.code |= static_cast<uint32_t>(DirectOf(head.code, head.untagged,
-                                                polls_all, shape, merged))
+                                                polls_all, shape, group, merged))
                  << ops::kCodeDirectShift;
     slot.head = head;
   }

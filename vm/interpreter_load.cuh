@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "ops/attention_tile.cuh"
 #include "ops/gemv_stages.cuh"
 #include "ops/ptx/copy.cuh"
 #include "vm/interpreter.cuh"
@@ -100,6 +101,43 @@ class StageRing {
 };
 static_assert(ops::kMaxStages <= 32);
 
+// The cache rows of an attention instruction. False when the compute warps have
+// left.
+template <typename Issue>
+__device__ inline bool LoadRows(const Cursor& cursor,
+                                const ops::InstructionSlot& slot,
+                                ops::SharedMemory* shared, StageRing& ring,
+                                Issue&& issue) {
+  const ops::AttentionPlace& place = slot.attention;
+  if (place.streamed == 0) return true;
+  // The newest row is what this instruction, or an append that it waited for,
+  // wrote in the pass before. In longer queues the slot itself was waited for.
+  if (cursor.length < ops::kInstructionSlots &&
+      !WaitForInstructionBefore(cursor, cursor.length, shared)) {
+    return false;
+  }
+  // Rows were written by the generic proxy, and are read by the asynchronous
+  // one.
+  ptx::FenceProxyAsync();
+  const auto& op = *reinterpret_cast<const isa::AttentionOperands*>(
+      slot.instruction.operands);
+  const auto& at =
+      *reinterpret_cast<const ops::AttentionAddresses*>(slot.addresses);
+  const uint64_t begin = uint64_t{op.kv_head * op.splits + op.split} *
+                         slot.dims[ops::AttentionIndex::k_cache].y *
+                         ops::head128::kRowBytes;
+  bool running = true;
+  ring.SetPaced(place.streamed <= place.part);
+  ops::head128::ForEachStage(
+      static_cast<const char*>(at.k_cache) + begin,
+      static_cast<const char*>(at.v_cache) + begin, place,
+      [&](const char* source, uint32_t bytes, bool last) {
+        running = issue(source, bytes, last);
+        return running;
+      });
+  return running;
+}
+
 __device__ inline void LoadLoop(const LaunchArguments& arguments,
                                 const ops::DeviceContext& context,
                                 Cursor cursor, char* stages) {
@@ -138,6 +176,9 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
               slot.instruction.operands),
           *reinterpret_cast<const ops::GemvAddresses*>(slot.addresses),
           slot.gemv, issue);
+    } else if ((slot.head.code & (ops::kCodeMask | ops::kCodeIdle)) ==
+               static_cast<uint32_t>(isa::Opcode::kAttention)) {
+      running = LoadRows(cursor, slot, shared, ring, issue);
     }
     // Each lane has read what it needs of the slot.
     ptx::BarrierArrive(&shared->slot_empty[cursor.slot]);

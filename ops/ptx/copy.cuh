@@ -56,6 +56,14 @@ __device__ inline void CopyToShared(void* destination, const void* source,
 #endif
 }
 
+// Global memory that this thread's generic accesses before it have seen or
+// written is so for its asynchronous copies after it.
+__device__ inline void FenceProxyAsync() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("fence.proxy.async.global;" ::: "memory");
+#endif
+}
+
 // No more copies in this phase of `barrier`. By the warp that issued them.
 __device__ inline void EndCopies(uint64_t* barrier) {
 #if __CUDA_ARCH__ >= 900

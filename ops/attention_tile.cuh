@@ -1,0 +1,287 @@
+// The rows of a split of attention with heads of 128 elements: their way
+// through the stages, and what a warp computes of 16 of them on the tensor
+// cores.
+//
+// Rows of earlier passes come through the weight stream, a part of the split at
+// a time: up to kPartRows rows of K, then the same rows of V, kStageRows to a
+// stage. Warp w has rows 16w .. 16w+15 of a part, its tile. One mma.m16n8k16
+// multiplies 16 rows of K by 16 elements of q; its 8 columns are up to four
+// heads, each as an upper and a lower bf16, so that no bit of q is lost:
+//
+//   column 2h: the upper halves of head h     column 2h + 1: the lower ones
+//
+// so that lane 4g + q ends with the scores of head q at two positions. Of P V,
+// P is the first operand: row h its upper halves for head h, row 8 + h its
+// lower ones, so that up to eight heads share the products.
+//
+// Which row or element is which index of a product is free, as long as both
+// operands agree: all are such that lanes read whole 16-byte chunks, without
+// bank conflicts (ops/kv_layout.h).
+#ifndef MKVM_OPS_ATTENTION_TILE_CUH_
+#define MKVM_OPS_ATTENTION_TILE_CUH_
+
+#include "ops/device_context.cuh"
+#include "ops/kv_layout.h"
+#include "ops/ptx/math.cuh"
+#include "ops/ptx/mma.cuh"
+
+namespace mkvm::ops::head128 {
+
+inline constexpr uint32_t kDim = kPermutedHeadDim;
+inline constexpr uint32_t kRowBytes = kDim * 2;
+inline constexpr uint32_t kChunkBytes = kCacheChunk * 2;
+inline constexpr uint32_t kTileRows = 16;
+inline constexpr uint32_t kPartRows = kTileRows * kComputeWarps;
+inline constexpr uint32_t kStageRows = isa::kStageBytes / kRowBytes;
+static_assert(kStageRows % kTileRows == 0 && kPartRows % kStageRows == 0);
+// Heads whose scores one product gives.
+inline constexpr uint32_t kSetHeads = 4;
+// Heads at most.
+inline constexpr uint32_t kMaxHeads = 8;
+// Ranks below every score, and 2^(kNone - score) is 0. An f24.
+inline constexpr float kNone = -0x1p100f;
+
+// Rows of a part when there are so many stages: K and V of a part are in them
+// at once. REQUIRES: num_stages >= 2.
+__device__ inline uint32_t PartRows(uint32_t num_stages) {
+  return num_stages >= 2 * (kPartRows / kStageRows) ? kPartRows : kStageRows;
+}
+__device__ __forceinline__ uint32_t StagesOf(uint32_t rows) {
+  return (rows + kStageRows - 1) / kStageRows;
+}
+
+// The loader's side: calls issue(source, bytes, last) for every stage, in
+// order, until it returns false; `last` is true for the last one of a part.
+// k and v: row 0 of the split.
+template <typename Issue>
+__device__ __forceinline__ void ForEachStage(const char* k, const char* v,
+                                             const AttentionPlace& place,
+                                             Issue&& issue) {
+  for (uint32_t p0 = 0; p0 < place.streamed; p0 += place.part) {
+    const uint32_t end = min(p0 + place.part, place.streamed);
+    for (uint32_t m = 0; m < 2; ++m) {
+      for (uint32_t r = p0; r < end; r += kStageRows) {
+        if (!issue((m == 0 ? k : v) + uint64_t{r} * kRowBytes,
+                   min(kStageRows, end - r) * kRowBytes,
+                   m == 1 && r + kStageRows >= end)) {
+          return;
+        }
+      }
+    }
+  }
+}
+
+// The rows of a tile, in the order of this lane 4g + q. K: chunk 4t + q of rows
+// KRow(g) and KRow(g) + 8. V: chunk g + 8h of rows VRow(q, i).
+struct Tile {
+  uint4 k[4][2];
+  uint4 v[2][4];
+};
+// Two lanes that read at the same time have rows that differ in bit 2.
+__device__ __forceinline__ uint32_t KRow(uint32_t g) {
+  return g % 2 * 4 + g / 2;
+}
+// The g of the lanes with KRow(g) == row.
+__device__ __forceinline__ uint32_t LanesOfRow(uint32_t row) {
+  return row % 4 * 2 + row / 4;
+}
+__device__ __forceinline__ uint32_t VRow(uint32_t q, uint32_t i) {
+  return 2 * q + i % 2 + i / 2 * 8;
+}
+
+// Takes this warp's tile of the next part, which begins at row `begin` of the
+// split and has `streamed` rows in the stages, and hands its memory back. Rows
+// that are not there become copies of one that is, or zero. Whole warp.
+__device__ __forceinline__ Tile TakeTile(uint32_t streamed,
+                                         DeviceContext& context) {
+  Tile tile;
+  const uint32_t first = context.warp() * kTileRows;
+  const uint32_t stages = StagesOf(streamed);
+  context.WaitChunk();
+  if (first < streamed) {
+    const uint32_t last = min(kTileRows, streamed - first) - 1;
+    const uint32_t g = context.lane() / 4, q = context.lane() % 4;
+    const auto chunk = [&](uint32_t stage, uint32_t row, uint32_t c) {
+      row = min(row, last);
+      const char* base =
+          reinterpret_cast<const char*>(context.StageData(stage));
+      return *reinterpret_cast<const uint4*>(
+          base + (first % kStageRows + row) * kRowBytes +
+          (c ^ row % 8) * kChunkBytes);
+    };
+    const uint32_t stage = first / kStageRows;
+#pragma unroll
+    for (uint32_t t = 0; t < 4; ++t) {
+#pragma unroll
+      for (uint32_t i = 0; i < 2; ++i) {
+        tile.k[t][i] = chunk(stage, KRow(g) + 8 * i, 4 * t + q);
+      }
+    }
+#pragma unroll
+    for (uint32_t h = 0; h < 2; ++h) {
+#pragma unroll
+      for (uint32_t i = 0; i < 4; ++i) {
+        tile.v[h][i] = chunk(stages + stage, VRow(q, i), g + 8 * h);
+      }
+    }
+  } else {
+    tile = {};
+  }
+  context.FreeChunk(2 * stages);
+  return tile;
+}
+
+// Puts this pass's row, k and v unpermuted in shared memory, into row `row` of
+// the tile.
+__device__ __forceinline__ void PutRow(uint32_t row, const uint4* k,
+                                       const uint4* v, DeviceContext& context,
+                                       Tile& tile) {
+  const uint32_t g = context.lane() / 4, q = context.lane() % 4;
+#pragma unroll
+  for (uint32_t i = 0; i < 2; ++i) {
+    if (KRow(g) + 8 * i == row) {
+#pragma unroll
+      for (uint32_t t = 0; t < 4; ++t) tile.k[t][i] = k[4 * t + q];
+    }
+  }
+#pragma unroll
+  for (uint32_t i = 0; i < 4; ++i) {
+    if (VRow(q, i) == row) {
+#pragma unroll
+      for (uint32_t h = 0; h < 2; ++h) tile.v[h][i] = v[g + 8 * h];
+    }
+  }
+}
+
+// What a warp has gathered. Lane 4g + q: of heads 4s + q the maximum (of all
+// lanes) and its own positions' part of the sum; of head g the accumulator's
+// elements (2q + 8h) * 8 + i in acc[h][i][0] and [2], the next chunk's in [1]
+// and [3].
+template <uint32_t kSets>
+struct State {
+  float m[kSets];
+  float l[kSets];
+  float acc[2][8][4];
+};
+
+// q of this lane's column in each set: where its chunk q is, in shared memory.
+template <uint32_t kSets>
+struct Query {
+  const uint4* row[kSets];
+};
+
+// A value of all heads' lanes, as the lanes of the accumulator want it: of head
+// g, from lane `lane` + (that head's place in its set).
+template <uint32_t kSets>
+__device__ __forceinline__ float OfHead(const float (&value)[kSets],
+                                        uint32_t lane, uint32_t head) {
+  float mine = __shfl_sync(0xffffffffu, value[0], lane + head % kSetHeads);
+  if constexpr (kSets == 2) {
+    const float other =
+        __shfl_sync(0xffffffffu, value[1], lane + head % kSetHeads);
+    if (head >= kSetHeads) mine = other;
+  }
+  return mine;
+}
+
+// The scores of one set of heads at positions KRow(g) and KRow(g) + 8.
+__device__ __forceinline__ float2 Scores(const Tile& tile,
+                                         const uint4* query) {
+  // Two chains of products, so that each waits for fewer before it.
+  float a[4] = {}, b[4] = {};
+#pragma unroll
+  for (uint32_t t = 0; t < 4; ++t) {
+    const uint4& low = tile.k[t][0];
+    const uint4& high = tile.k[t][1];
+    const uint4 chunk = query[4 * t];
+    ptx::MmaBf16(a, make_uint4(low.x, high.x, low.y, high.y), chunk.x, chunk.y);
+    ptx::MmaBf16(b, make_uint4(low.z, high.z, low.w, high.w), chunk.z, chunk.w);
+  }
+  return make_float2((a[0] + a[1]) + (b[0] + b[1]),
+                     (a[2] + a[3]) + (b[2] + b[3]));
+}
+
+// acc += P V. p: this lane's, of rows KRow(g) and KRow(g) + 8.
+template <uint32_t kSets>
+__device__ __forceinline__ void AddWeighed(const Tile& tile,
+                                           const float (&p0)[kSets],
+                                           const float (&p1)[kSets],
+                                           State<kSets>& state,
+                                           DeviceContext& context) {
+  const uint32_t g = context.lane() / 4, q = context.lane() % 4;
+  const uint32_t even = 4 * LanesOfRow(2 * q), odd = 4 * LanesOfRow(2 * q + 1);
+  const float weights[4] = {
+      OfHead<kSets>(p0, even, g), OfHead<kSets>(p0, odd, g),
+      OfHead<kSets>(p1, even, g), OfHead<kSets>(p1, odd, g)};
+  uint32_t high[2], low[2];
+#pragma unroll
+  for (uint32_t i = 0; i < 2; ++i) {
+    const float a = weights[2 * i], b = weights[2 * i + 1];
+    high[i] = ptx::PackBf16(a, b);
+    low[i] = ptx::PackBf16(a - isa::FloatOfBits(high[i] << 16),
+                           b - isa::FloatOfBits(high[i] & 0xffff0000u));
+  }
+  const uint4 p = make_uint4(high[0], low[0], high[1], low[1]);
+#pragma unroll
+  for (uint32_t h = 0; h < 2; ++h) {
+    const uint4(&v)[4] = tile.v[h];
+    const uint32_t words[4][4] = {{v[0].x, v[0].y, v[0].z, v[0].w},
+                                  {v[1].x, v[1].y, v[1].z, v[1].w},
+                                  {v[2].x, v[2].y, v[2].z, v[2].w},
+                                  {v[3].x, v[3].y, v[3].z, v[3].w}};
+#pragma unroll
+    for (uint32_t i = 0; i < 8; ++i) {
+      // Element i of two rows in one register.
+      const uint32_t halves = i % 2 == 0 ? 0x5410u : 0x7632u;
+      ptx::MmaBf16(
+          state.acc[h][i], p,
+          __byte_perm(words[0][i / 2], words[1][i / 2], halves),
+          __byte_perm(words[2][i / 2], words[3][i / 2], halves));
+    }
+  }
+}
+
+// Adds a tile, of which `rows` are positions: 1 to kTileRows. Whole warp.
+template <uint32_t kSets>
+__device__ __forceinline__ void AttendTile(const Tile& tile, uint32_t rows,
+                                           const Query<kSets>& query,
+                                           State<kSets>& state,
+                                           DeviceContext& context) {
+  const uint32_t row = KRow(context.lane() / 4);
+  float p0[kSets], p1[kSets], keep[kSets];
+  bool rescale = false;
+#pragma unroll
+  for (uint32_t s = 0; s < kSets; ++s) {
+    float2 score = Scores(tile, query.row[s]);
+    if (row >= rows) score.x = kNone;
+    if (row + 8 >= rows) score.y = kNone;
+    float m = fmaxf(score.x, score.y);
+#pragma unroll
+    for (int offset = 4; offset < 32; offset *= 2) {
+      m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, offset));
+    }
+    m = fmaxf(m, state.m[s]);
+    keep[s] = ptx::Exp2Approximate(state.m[s] - m);
+    rescale |= m != state.m[s];
+    state.m[s] = m;
+    p0[s] = ptx::Exp2Approximate(score.x - m);
+    p1[s] = ptx::Exp2Approximate(score.y - m);
+    state.l[s] = state.l[s] * keep[s] + (p0[s] + p1[s]);
+  }
+  if (__any_sync(0xffffffffu, rescale)) {
+    const float by = OfHead<kSets>(keep, 0, context.lane() / 4);
+#pragma unroll
+    for (uint32_t h = 0; h < 2; ++h) {
+#pragma unroll
+      for (uint32_t i = 0; i < 8; ++i) {
+#pragma unroll
+        for (uint32_t e = 0; e < 4; ++e) state.acc[h][i][e] *= by;
+      }
+    }
+  }
+  AddWeighed<kSets>(tile, p0, p1, state, context);
+}
+
+}  // namespace mkvm::ops::head128
+
+#endif  // MKVM_OPS_ATTENTION_TILE_CUH_
