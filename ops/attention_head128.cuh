@@ -28,16 +28,16 @@ inline constexpr uint32_t kHeads = 2;
 // Scratch, floats: for each warp the q head that it writes, its upper and its
 // lower halves, which is all that may be written while others are still in a
 // gemv (a warp's fragments are in the same place), then its accumulators [head
-// of the pair][128]; after all that the warps' m and l, and this pass's k and v
+// of the pair][its half]; after all that the warps' m and l, and this pass's k and v
 // (bf16). The lower halves begin half of the banks after the upper ones.
 inline constexpr uint32_t kWarpScratch =
     kScratchSlabs * kSlabFragments * sizeof(uint4) / sizeof(float);
 inline constexpr uint32_t kLowerBytes = kRowBytes + 64;
 inline constexpr uint32_t kAccBegin = 2 * kLowerBytes / sizeof(float);
 static_assert(kMaxHeads <= kComputeWarps);
-static_assert(kAccBegin + kHeads * kDim <= kWarpScratch);
+static_assert(kAccBegin + kHeads * kHalfDim <= kWarpScratch);
 inline constexpr uint32_t kStateBegin = kComputeWarps * kWarpScratch;
-inline constexpr uint32_t kNowBegin = kStateBegin + kHeads * kComputeWarps * 2;
+inline constexpr uint32_t kNowBegin = kStateBegin + kHeads * kRowWarps * 2;
 static_assert(kNowBegin + kDim <= kScratchFloats);
 __device__ __forceinline__ char* QueryRow(uint32_t head, bool lower,
                                           DeviceContext& context) {
@@ -106,30 +106,28 @@ __device__ __forceinline__ void PutStates(const State<kSets>& state,
   const uint32_t g = context.lane() / 4, q = context.lane() % 4;
   if (g / kHeads == head / kHeads) {
     float* acc = scratch + context.warp() * kWarpScratch + kAccBegin +
-                 g % kHeads * kDim;
+                 g % kHeads * kHalfDim;
 #pragma unroll
-    for (uint32_t h = 0; h < 2; ++h) {
+    for (uint32_t e = 0; e < 2; ++e) {
+      float sum[8];
 #pragma unroll
-      for (uint32_t e = 0; e < 2; ++e) {
-        float sum[8];
-#pragma unroll
-        for (uint32_t i = 0; i < 8; ++i) {
-          sum[i] = state.acc[h][i][e] + state.acc[h][i][e + 2];
-        }
-        auto* to =
-            reinterpret_cast<float4*>(acc + (2 * q + e + 8 * h) * kCacheChunk);
-        to[0] = make_float4(sum[0], sum[1], sum[2], sum[3]);
-        to[1] = make_float4(sum[4], sum[5], sum[6], sum[7]);
+      for (uint32_t i = 0; i < 8; ++i) {
+        sum[i] = state.acc[i][e] + state.acc[i][e + 2];
       }
+      auto* to = reinterpret_cast<float4*>(acc + (2 * q + e) * kCacheChunk);
+      to[0] = make_float4(sum[0], sum[1], sum[2], sum[3]);
+      to[1] = make_float4(sum[4], sum[5], sum[6], sum[7]);
     }
   }
+  // Both warps of a tile have the same.
+  if (Half(context) != 0) return;
 #pragma unroll
   for (uint32_t s = 0; s < kSets; ++s) {
     const uint32_t mine = s * kSetHeads + q;
     if (g == 0 && mine / kHeads == head / kHeads) {
       *reinterpret_cast<float2*>(
           scratch + kStateBegin +
-          (mine % kHeads * kComputeWarps + context.warp()) * 2) =
+          (mine % kHeads * kRowWarps + RowWarp(context)) * 2) =
           make_float2(state.m[s], state.l[s]);
     }
   }
@@ -148,29 +146,29 @@ __device__ __forceinline__ void Publish(bool empty, const Published& to,
                                         DeviceContext& context) {
   const float* scratch = context.shared->scratch;
   const auto* states = reinterpret_cast<const float4*>(
-      scratch + kStateBegin + head * kComputeWarps * 2);
-  float m[kComputeWarps], l[kComputeWarps], acc[kComputeWarps];
+      scratch + kStateBegin + head * kRowWarps * 2);
+  float m[kRowWarps], l[kRowWarps], acc[kRowWarps];
 #pragma unroll
-  for (uint32_t w = 0; w < kComputeWarps; w += 2) {
+  for (uint32_t w = 0; w < kRowWarps; w += 2) {
     const float4 two = states[w / 2];
     m[w] = two.x;
     l[w] = two.y;
     m[w + 1] = two.z;
     l[w + 1] = two.w;
   }
+  const float* mine = scratch + element / kHalfDim * kRowWarps * kWarpScratch +
+                      kAccBegin + head * kHalfDim + element % kHalfDim;
 #pragma unroll
-  for (uint32_t w = 0; w < kComputeWarps; ++w) {
-    acc[w] = scratch[w * kWarpScratch + kAccBegin + head * kDim + element];
-  }
+  for (uint32_t w = 0; w < kRowWarps; ++w) acc[w] = mine[w * kWarpScratch];
   float most = m[0];
 #pragma unroll
-  for (uint32_t w = 1; w < kComputeWarps; ++w) most = fmaxf(most, m[w]);
+  for (uint32_t w = 1; w < kRowWarps; ++w) most = fmaxf(most, m[w]);
   // Everything is relative to the m that is stored.
   const float stored = isa::RoundToF24(most * kLn2);
   most = stored * kLog2e;
   float value = 0, sum = 0;
 #pragma unroll
-  for (uint32_t w = 0; w < kComputeWarps; ++w) {
+  for (uint32_t w = 0; w < kRowWarps; ++w) {
     const float weight = ptx::Exp2Approximate(m[w] - most);
     value += acc[w] * weight;
     sum += l[w] * weight;
@@ -267,7 +265,7 @@ __device__ __forceinline__ void DeviceAttention(
   uint16_t* v_cache = static_cast<uint16_t*>(at.v_cache) + cache_begin;
   Tile tile = {};
   if (place.streamed != 0) {
-    tile = TakeTile(min(place.streamed, place.part), context);
+    tile = TakeTile(min(place.streamed, kPartRows), context);
   }
   // What a gemv before reads and writes comes before this one's writes.
   context.WaitForRows();
@@ -284,13 +282,12 @@ __device__ __forceinline__ void DeviceAttention(
 #pragma unroll
   for (uint32_t s = 0; s < kSets; ++s) state.m[s] = kNone;
 #pragma unroll 1
-  for (uint32_t part = 0; part < place.positions; part += place.part) {
+  for (uint32_t part = 0; part < place.positions; part += kPartRows) {
     if (part != 0 && part < place.streamed) {
-      tile = TakeTile(min(place.streamed - part, place.part), context);
+      tile = TakeTile(min(place.streamed - part, kPartRows), context);
     }
-    const uint32_t first = part + context.warp() * kTileRows;
-    // (A part may have fewer rows than there are warps for.)
-    if (first >= min(place.positions, part + place.part)) continue;
+    const uint32_t first = part + RowWarp(context) * kTileRows;
+    if (first >= place.positions) break;
     if (append && place.positions - first <= kTileRows) {
       const auto* now = reinterpret_cast<const uint4*>(
           context.shared->scratch + kNowBegin);

@@ -3,10 +3,12 @@
 // cores.
 //
 // Rows of earlier passes come through the weight stream, a part of the split at
-// a time: up to kPartRows rows of K, then the same rows of V, kStageRows to a
-// stage. Warp w has rows 16w .. 16w+15 of a part, its tile. One mma.m16n8k16
-// multiplies 16 rows of K by 16 elements of q; its 8 columns are up to four
-// heads, each as an upper and a lower bf16, so that no bit of q is lost:
+// a time: a stage of up to kPartRows rows of K, then one of the same rows of V.
+// Of a part, warps w and w + 4 have the same 16 rows, their tile: both compute
+// the scores, and each half of the elements of P V, which takes less time than
+// half as many rows each. One mma.m16n8k16 multiplies 16 rows of K by 16
+// elements of q; its 8 columns are up to four heads, each as an upper and a
+// lower bf16, so that no bit of q is lost:
 //
 //   column 2h: the upper halves of head h     column 2h + 1: the lower ones
 //
@@ -31,9 +33,15 @@ inline constexpr uint32_t kDim = kPermutedHeadDim;
 inline constexpr uint32_t kRowBytes = kDim * 2;
 inline constexpr uint32_t kChunkBytes = kCacheChunk * 2;
 inline constexpr uint32_t kTileRows = 16;
-inline constexpr uint32_t kPartRows = kTileRows * kComputeWarps;
-inline constexpr uint32_t kStageRows = isa::kStageBytes / kRowBytes;
-static_assert(kStageRows % kTileRows == 0 && kPartRows % kStageRows == 0);
+// Warps with different rows, and with different elements of P V.
+inline constexpr uint32_t kRowWarps = 4;
+inline constexpr uint32_t kHalves = kComputeWarps / kRowWarps;
+inline constexpr uint32_t kHalfDim = kDim / kHalves;
+inline constexpr uint32_t kPartRows = kTileRows * kRowWarps;
+inline constexpr uint32_t kPartStages = 2;
+static_assert(kPartRows * kRowBytes == isa::kStageBytes);
+// A lane has one chunk of a row of V.
+static_assert(kHalfDim == 8 * kCacheChunk);
 // Heads whose scores one product gives.
 inline constexpr uint32_t kSetHeads = 4;
 // Heads at most.
@@ -41,41 +49,30 @@ inline constexpr uint32_t kMaxHeads = 8;
 // Ranks below every score, and 2^(kNone - score) is 0. An f24.
 inline constexpr float kNone = -0x1p100f;
 
-// Rows of a part when there are so many stages: K and V of a part are in them
-// at once. REQUIRES: num_stages >= 2.
-__device__ inline uint32_t PartRows(uint32_t num_stages) {
-  return num_stages >= 2 * (kPartRows / kStageRows) ? kPartRows : kStageRows;
-}
-__device__ __forceinline__ uint32_t StagesOf(uint32_t rows) {
-  return (rows + kStageRows - 1) / kStageRows;
+// The order of the stages, which is that of a gemv with two matrices of one
+// panel each: rows of K and of V, in slabs of kPartRows.
+__device__ inline GemvShape MakeRowsShape(uint32_t streamed) {
+  GemvShape shape = {};
+  shape.panels = streamed == 0 ? 0 : 1;
+  shape.matrices = kPartStages;
+  shape.slabs = (streamed + kPartRows - 1) / kPartRows;
+  shape.chunk = 1;
+  shape.group = 1;
+  return shape;
 }
 
-// The loader's side: calls issue(source, bytes, last) for every stage, in
-// order, until it returns false; `last` is true for the last one of a part.
-// k and v: row 0 of the split.
-template <typename Issue>
-__device__ __forceinline__ void ForEachStage(const char* k, const char* v,
-                                             const AttentionPlace& place,
-                                             Issue&& issue) {
-  for (uint32_t p0 = 0; p0 < place.streamed; p0 += place.part) {
-    const uint32_t end = min(p0 + place.part, place.streamed);
-    for (uint32_t m = 0; m < 2; ++m) {
-      for (uint32_t r = p0; r < end; r += kStageRows) {
-        if (!issue((m == 0 ? k : v) + uint64_t{r} * kRowBytes,
-                   min(kStageRows, end - r) * kRowBytes,
-                   m == 1 && r + kStageRows >= end)) {
-          return;
-        }
-      }
-    }
-  }
+__device__ __forceinline__ uint32_t RowWarp(const DeviceContext& context) {
+  return context.warp() % kRowWarps;
+}
+__device__ __forceinline__ uint32_t Half(const DeviceContext& context) {
+  return context.warp() / kRowWarps;
 }
 
 // The rows of a tile, in the order of this lane 4g + q. K: chunk 4t + q of rows
-// KRow(g) and KRow(g) + 8. V: chunk g + 8h of rows VRow(q, i).
+// KRow(g) and KRow(g) + 8. V: chunk g of the warp's half of rows VRow(q, i).
 struct Tile {
   uint4 k[4][2];
-  uint4 v[2][4];
+  uint4 v[4];
 };
 // Two lanes that read at the same time have rows that differ in bit 2.
 __device__ __forceinline__ uint32_t KRow(uint32_t g) {
@@ -89,45 +86,36 @@ __device__ __forceinline__ uint32_t VRow(uint32_t q, uint32_t i) {
   return 2 * q + i % 2 + i / 2 * 8;
 }
 
-// Takes this warp's tile of the next part, which begins at row `begin` of the
-// split and has `streamed` rows in the stages, and hands its memory back. Rows
-// that are not there become copies of one that is, or zero. Whole warp.
+// Takes this warp's tile of the next part, of which `streamed` rows are in the
+// stages, and hands its memory back. Rows that are not there become copies of
+// one that is, or zero. Whole warp.
 __device__ __forceinline__ Tile TakeTile(uint32_t streamed,
                                          DeviceContext& context) {
-  Tile tile;
-  const uint32_t first = context.warp() * kTileRows;
-  const uint32_t stages = StagesOf(streamed);
+  Tile tile = {};
+  const uint32_t first = RowWarp(context) * kTileRows;
   context.WaitChunk();
   if (first < streamed) {
     const uint32_t last = min(kTileRows, streamed - first) - 1;
     const uint32_t g = context.lane() / 4, q = context.lane() % 4;
     const auto chunk = [&](uint32_t stage, uint32_t row, uint32_t c) {
       row = min(row, last);
-      const char* base =
-          reinterpret_cast<const char*>(context.StageData(stage));
       return *reinterpret_cast<const uint4*>(
-          base + (first % kStageRows + row) * kRowBytes +
-          (c ^ row % 8) * kChunkBytes);
+          reinterpret_cast<const char*>(context.StageData(stage)) +
+          (first + row) * kRowBytes + (c ^ row % 8) * kChunkBytes);
     };
-    const uint32_t stage = first / kStageRows;
 #pragma unroll
     for (uint32_t t = 0; t < 4; ++t) {
 #pragma unroll
       for (uint32_t i = 0; i < 2; ++i) {
-        tile.k[t][i] = chunk(stage, KRow(g) + 8 * i, 4 * t + q);
+        tile.k[t][i] = chunk(0, KRow(g) + 8 * i, 4 * t + q);
       }
     }
 #pragma unroll
-    for (uint32_t h = 0; h < 2; ++h) {
-#pragma unroll
-      for (uint32_t i = 0; i < 4; ++i) {
-        tile.v[h][i] = chunk(stages + stage, VRow(q, i), g + 8 * h);
-      }
+    for (uint32_t i = 0; i < 4; ++i) {
+      tile.v[i] = chunk(1, VRow(q, i), g + 8 * Half(context));
     }
-  } else {
-    tile = {};
   }
-  context.FreeChunk(2 * stages);
+  context.FreeChunk(kPartStages);
   return tile;
 }
 
@@ -146,22 +134,18 @@ __device__ __forceinline__ void PutRow(uint32_t row, const uint4* k,
   }
 #pragma unroll
   for (uint32_t i = 0; i < 4; ++i) {
-    if (VRow(q, i) == row) {
-#pragma unroll
-      for (uint32_t h = 0; h < 2; ++h) tile.v[h][i] = v[g + 8 * h];
-    }
+    if (VRow(q, i) == row) tile.v[i] = v[g + 8 * Half(context)];
   }
 }
 
 // What a warp has gathered. Lane 4g + q: of heads 4s + q the maximum (of all
-// lanes) and its own positions' part of the sum; of head g the accumulator's
-// elements (2q + 8h) * 8 + i in acc[h][i][0] and [2], the next chunk's in [1]
-// and [3].
+// lanes) and its own positions' part of the sum; of head g, element i of chunk
+// 2q of the half in acc[i][0] and [2], of the next chunk in [1] and [3].
 template <uint32_t kSets>
 struct State {
   float m[kSets];
   float l[kSets];
-  float acc[2][8][4];
+  float acc[8][4];
 };
 
 // q of this lane's column in each set: where its chunk q is, in shared memory.
@@ -222,22 +206,18 @@ __device__ __forceinline__ void AddWeighed(const Tile& tile,
                            b - isa::FloatOfBits(high[i] & 0xffff0000u));
   }
   const uint4 p = make_uint4(high[0], low[0], high[1], low[1]);
+  const uint4(&v)[4] = tile.v;
+  const uint32_t words[4][4] = {{v[0].x, v[0].y, v[0].z, v[0].w},
+                                {v[1].x, v[1].y, v[1].z, v[1].w},
+                                {v[2].x, v[2].y, v[2].z, v[2].w},
+                                {v[3].x, v[3].y, v[3].z, v[3].w}};
 #pragma unroll
-  for (uint32_t h = 0; h < 2; ++h) {
-    const uint4(&v)[4] = tile.v[h];
-    const uint32_t words[4][4] = {{v[0].x, v[0].y, v[0].z, v[0].w},
-                                  {v[1].x, v[1].y, v[1].z, v[1].w},
-                                  {v[2].x, v[2].y, v[2].z, v[2].w},
-                                  {v[3].x, v[3].y, v[3].z, v[3].w}};
-#pragma unroll
-    for (uint32_t i = 0; i < 8; ++i) {
-      // Element i of two rows in one register.
-      const uint32_t halves = i % 2 == 0 ? 0x5410u : 0x7632u;
-      ptx::MmaBf16(
-          state.acc[h][i], p,
-          __byte_perm(words[0][i / 2], words[1][i / 2], halves),
-          __byte_perm(words[2][i / 2], words[3][i / 2], halves));
-    }
+  for (uint32_t i = 0; i < 8; ++i) {
+    // Element i of two rows in one register.
+    const uint32_t halves = i % 2 == 0 ? 0x5410u : 0x7632u;
+    ptx::MmaBf16(state.acc[i], p,
+                 __byte_perm(words[0][i / 2], words[1][i / 2], halves),
+                 __byte_perm(words[2][i / 2], words[3][i / 2], halves));
   }
 }
 
@@ -262,7 +242,8 @@ __device__ __forceinline__ void AttendTile(const Tile& tile, uint32_t rows,
     }
     m = fmaxf(m, state.m[s]);
     keep[s] = ptx::Exp2Approximate(state.m[s] - m);
-    rescale |= m != state.m[s];
+    // Before the first tile there is nothing to scale.
+    rescale |= m != state.m[s] && state.m[s] != kNone;
     state.m[s] = m;
     p0[s] = ptx::Exp2Approximate(score.x - m);
     p1[s] = ptx::Exp2Approximate(score.y - m);
@@ -271,12 +252,9 @@ __device__ __forceinline__ void AttendTile(const Tile& tile, uint32_t rows,
   if (__any_sync(0xffffffffu, rescale)) {
     const float by = OfHead<kSets>(keep, 0, context.lane() / 4);
 #pragma unroll
-    for (uint32_t h = 0; h < 2; ++h) {
+    for (uint32_t i = 0; i < 8; ++i) {
 #pragma unroll
-      for (uint32_t i = 0; i < 8; ++i) {
-#pragma unroll
-        for (uint32_t e = 0; e < 4; ++e) state.acc[h][i][e] *= by;
-      }
+      for (uint32_t e = 0; e < 4; ++e) state.acc[i][e] *= by;
     }
   }
   AddWeighed<kSets>(tile, p0, p1, state, context);

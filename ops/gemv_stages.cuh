@@ -60,26 +60,42 @@ __device__ inline uint32_t SlabTiles(const GemvShape& shape, uint32_t slab) {
   return min(kSlabTiles, shape.tiles - slab * kSlabTiles);
 }
 
+// What stages are filled from: panels of `panel_bytes` bytes, one after the
+// other, of one matrix or two.
+struct StageSource {
+  const char* w;
+  const char* w2;
+  uint32_t panel_bytes;
+};
+__device__ __forceinline__ StageSource SourceOf(const isa::GemvOperands& op,
+                                                const GemvAddresses& at,
+                                                const GemvShape& shape) {
+  const uint32_t panel_bytes = shape.tiles * kTileBytes;
+  const uint64_t begin =
+      op.row_begin / isa::kPanelRows * uint64_t{panel_bytes};
+  return {static_cast<const char*>(at.w) + begin,
+          static_cast<const char*>(at.w2) + begin, panel_bytes};
+}
+
 // The loader's side: calls issue(source, bytes, last) for every stage, in
 // order, until it returns false; `last` is true for the last one of a chunk.
 template <typename Issue>
-__device__ __forceinline__ void ForEachGemvStage(const isa::GemvOperands& op,
-                                                 const GemvAddresses& at,
-                                                 const GemvShape& shape,
-                                                 Issue&& issue) {
-  const uint64_t panel_bytes = uint64_t{shape.tiles} * kTileBytes;
-  const uint64_t first_panel = op.row_begin / isa::kPanelRows;
+__device__ __forceinline__ void ForEachStage(const StageSource& source,
+                                             const GemvShape& shape,
+                                             Issue&& issue) {
   for (uint32_t p0 = 0; p0 < shape.panels; p0 += shape.group) {
     for (uint32_t c0 = 0; c0 < shape.slabs; c0 += shape.chunk) {
       const uint32_t end = c0 + shape.ChunkSlabs(c0);
       uint32_t left = shape.GroupPanels(p0) * shape.matrices * (end - c0);
       for (uint32_t p = 0; p < shape.GroupPanels(p0); ++p) {
         for (uint32_t m = 0; m < shape.matrices; ++m) {
-          const char* panel = static_cast<const char*>(m == 0 ? at.w : at.w2) +
-                              (first_panel + p0 + p) * panel_bytes;
+          const char* panel = (m == 0 ? source.w : source.w2) +
+                              uint64_t{p0 + p} * source.panel_bytes;
           for (uint32_t slab = c0; slab < end; ++slab) {
-            if (!issue(panel + slab * (kSlabTiles * kTileBytes),
-                       SlabTiles(shape, slab) * kTileBytes, --left == 0)) {
+            const uint32_t begin = slab * isa::kStageBytes;
+            if (!issue(panel + begin,
+                       min(isa::kStageBytes, source.panel_bytes - begin),
+                       --left == 0)) {
               return;
             }
           }

@@ -63,7 +63,7 @@ inline constexpr uint32_t kScratchFloats = 4400;
 #include "isa/opcodes.def"
 
 // The order of one gemv's stages (ops/gemv_stages.cuh); loader and compute
-// warps walk the same.
+// warps walk the same. Of an attention's, too (ops/attention_tile.cuh).
 struct alignas(16) GemvShape {
   uint32_t panels;    // of w
   uint32_t matrices;  // 2 with w2, else 1
@@ -89,10 +89,8 @@ struct alignas(16) AttentionPlace {
   uint32_t append;  // 0: it is another split's
   uint32_t slot;
   uint32_t alone;  // 1: no other split has positions, the result is whole
-  // Rows that come through the stages, which were there before this pass, and
-  // how many of them at a time (ops/attention_tile.cuh).
+  // Rows that come through the stages: those that were there before this pass.
   uint32_t streamed;
-  uint32_t part;
 };
 
 // What the compute warps need of an instruction before its body.
@@ -135,7 +133,7 @@ inline constexpr uint32_t kCodeDirectShift = 24;
 struct InstructionSlot {
   SlotHead head;
   isa::Instruction instruction;
-  GemvShape gemv;            // of a gemv
+  GemvShape gemv;            // of what has stages
   AttentionPlace attention;  // of an attention
   // Of buffer operands, by operand index: so that no body looks them up in
   // global memory on its critical path.

@@ -57,7 +57,7 @@ __device__ inline bool NeedsAnyBody(uint32_t opcode, uint32_t word,
   const bool attention =
       operand(ops::AttentionIndex::head_dim) != ops::head128::kDim ||
       operand(ops::AttentionIndex::group) > ops::head128::kMaxHeads ||
-      num_stages < 2;
+      num_stages < ops::head128::kPartStages;
   const uint32_t count = operand(Merge::count);
   const bool merge = operand(Merge::splits) > 16 || count % 16 != 0 ||
                      operand(Merge::begin) % 4 != 0 ||
@@ -99,7 +99,6 @@ __device__ inline bool IsIdle(uint32_t opcode, uint32_t word,
 // `dims`: this lane's operand's.
 __device__ inline void FillAttention(uint32_t opcode, uint32_t word,
                                      uint32_t position, uint2 dims,
-                                     uint32_t num_stages,
                                      ops::InstructionSlot& slot) {
   const auto operand = [&](uint32_t i) {
     return __shfl_sync(0xffffffffu, word, kFirstOperandWord + i);
@@ -123,7 +122,7 @@ __device__ inline void FillAttention(uint32_t opcode, uint32_t word,
   // The body of an instruction without room takes no stages.
   slot.attention.streamed =
       room ? slot.attention.positions - slot.attention.append : 0;
-  slot.attention.part = ops::head128::PartRows(num_stages);
+  slot.gemv = ops::head128::MakeRowsShape(slot.attention.streamed);
 }
 
 // Whether an instruction of a hot body polls all that others write and it
@@ -232,7 +231,7 @@ __device__ inline void FillSlot(const LaunchArguments& arguments, uint32_t word,
       0xffffffffu, word, kFirstOperandWord + ops::AttentionIndex::group);
   const bool any = NeedsAnyBody(opcode, word, arguments.num_stages);
   const auto position = static_cast<uint32_t>(arguments.first_position + pass);
-  FillAttention(opcode, word, position, dims, arguments.num_stages, slot);
+  FillAttention(opcode, word, position, dims, slot);
   const bool idle = IsIdle(opcode, word, position);
   if (lane == 0) {
     const bool gemv = opcode == static_cast<uint32_t>(isa::Opcode::kGemv);

@@ -101,24 +101,36 @@ class StageRing {
 };
 static_assert(ops::kMaxStages <= 32);
 
-// The cache rows of an attention instruction. False when the compute warps have
-// left.
-template <typename Issue>
-__device__ inline bool LoadRows(const Cursor& cursor,
-                                const ops::InstructionSlot& slot,
-                                ops::SharedMemory* shared, StageRing& ring,
-                                Issue&& issue) {
-  const ops::AttentionPlace& place = slot.attention;
-  if (place.streamed == 0) return true;
-  // The newest row is what this instruction, or an append that it waited for,
-  // wrote in the pass before. In longer queues the slot itself was waited for.
-  if (cursor.length < ops::kInstructionSlots &&
-      !WaitForInstructionBefore(cursor, cursor.length, shared)) {
-    return false;
+// What the loader knows about the cache rows that this launch has appended: in
+// an instruction's rows the newest one is what the same instruction, or an
+// append that it waited for, wrote in the pass before.
+class AppendedRows {
+ public:
+  // Before rows are copied for the instruction at `cursor`, the `visit`-th.
+  // False when the compute warps have left.
+  __device__ bool Wait(const Cursor& cursor, uint32_t visit,
+                       ops::SharedMemory* shared) {
+    if (visit < cursor.length || visit - cursor.length < seen_) return true;
+    // That the slot was free says that the instruction before in it is done.
+    uint32_t back = ops::kInstructionSlots;
+    if (cursor.length < back) {
+      back = cursor.length;
+      if (!WaitForInstructionBefore(cursor, back, shared)) return false;
+    }
+    // They were written by the generic proxy, and are read by the asynchronous
+    // one. While copies are under way this takes microseconds, so it is done
+    // for as many instructions as there are.
+    ptx::FenceProxyAsync();
+    seen_ = visit - back + 1;
+    return true;
   }
-  // Rows were written by the generic proxy, and are read by the asynchronous
-  // one.
-  ptx::FenceProxyAsync();
+
+ private:
+  uint32_t seen_ = 0;  // what visits below this one have written is seen
+};
+
+// Where the cache rows of an attention instruction are.
+__device__ inline ops::StageSource RowsOf(const ops::InstructionSlot& slot) {
   const auto& op = *reinterpret_cast<const isa::AttentionOperands*>(
       slot.instruction.operands);
   const auto& at =
@@ -126,16 +138,9 @@ __device__ inline bool LoadRows(const Cursor& cursor,
   const uint64_t begin = uint64_t{op.kv_head * op.splits + op.split} *
                          slot.dims[ops::AttentionIndex::k_cache].y *
                          ops::head128::kRowBytes;
-  bool running = true;
-  ring.SetPaced(place.streamed <= place.part);
-  ops::head128::ForEachStage(
-      static_cast<const char*>(at.k_cache) + begin,
-      static_cast<const char*>(at.v_cache) + begin, place,
-      [&](const char* source, uint32_t bytes, bool last) {
-        running = issue(source, bytes, last);
-        return running;
-      });
-  return running;
+  return {static_cast<const char*>(at.k_cache) + begin,
+          static_cast<const char*>(at.v_cache) + begin,
+          slot.attention.streamed * ops::head128::kRowBytes};
 }
 
 __device__ inline void LoadLoop(const LaunchArguments& arguments,
@@ -144,6 +149,7 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
   ops::SharedMemory* shared = context.shared;
   StageRing ring(shared, stages, arguments.num_stages,
                  arguments.copy_interval_cycles);
+  AppendedRows appended;
   bool running = true;
   auto issue = [&](const char* source, uint32_t bytes, bool last) {
     running = ring.Issue(source, bytes, last);
@@ -156,7 +162,8 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
     }
     return running;
   };
-  while (running && cursor.pass < EndPass(arguments, cursor)) {
+  for (uint32_t visit = 0;
+       running && cursor.pass < EndPass(arguments, cursor); ++visit) {
     if (!WaitPhase(&shared->slot_full[cursor.slot], cursor.slot_parity,
                    shared)) {
       break;
@@ -168,17 +175,27 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
       }
     }
     const ops::InstructionSlot& slot = shared->slots[cursor.slot];
-    if (slot.instruction.opcode == static_cast<uint16_t>(isa::Opcode::kGemv)) {
-      // One of several groups has nothing to wait for but its weights.
-      ring.SetPaced(slot.gemv.panels <= slot.gemv.group);
-      ops::ForEachGemvStage(
-          *reinterpret_cast<const isa::GemvOperands*>(
-              slot.instruction.operands),
-          *reinterpret_cast<const ops::GemvAddresses*>(slot.addresses),
-          slot.gemv, issue);
-    } else if ((slot.head.code & (ops::kCodeMask | ops::kCodeIdle)) ==
-               static_cast<uint32_t>(isa::Opcode::kAttention)) {
-      running = LoadRows(cursor, slot, shared, ring, issue);
+    const bool gemv =
+        slot.instruction.opcode == static_cast<uint16_t>(isa::Opcode::kGemv);
+    // The body for any heads reads its rows by itself.
+    const bool rows =
+        (slot.head.code & (ops::kCodeMask | ops::kCodeIdle)) ==
+            static_cast<uint32_t>(isa::Opcode::kAttention) &&
+        slot.attention.streamed != 0;
+    if (rows && !appended.Wait(cursor, visit, shared)) break;
+    if (gemv || rows) {
+      const ops::GemvShape& shape = slot.gemv;
+      // One of several chunks has nothing to wait for but what is loaded.
+      ring.SetPaced(shape.panels <= shape.group &&
+                    (gemv || shape.slabs <= shape.chunk));
+      ops::ForEachStage(
+          gemv ? ops::SourceOf(*reinterpret_cast<const isa::GemvOperands*>(
+                                   slot.instruction.operands),
+                               *reinterpret_cast<const ops::GemvAddresses*>(
+                                   slot.addresses),
+                               shape)
+               : RowsOf(slot),
+          shape, issue);
     }
     // Each lane has read what it needs of the slot.
     ptx::BarrierArrive(&shared->slot_empty[cursor.slot]);
