@@ -281,22 +281,49 @@ __device__ __forceinline__ void DeviceAttention(
   State<kSets> state = {};
 #pragma unroll
   for (uint32_t s = 0; s < kSets; ++s) state.m[s] = kNone;
+  const auto* now =
+      reinterpret_cast<const char*>(context.shared->scratch + kNowBegin);
+  // This warp's rows among the positions from row `begin` of the split on.
+  const auto rows_from = [&](uint32_t begin) {
+    const uint32_t first = begin + RowWarp(context) * kTileRows;
+    return first < place.positions ? min(place.positions - first, kTileRows)
+                                   : 0;
+  };
+  // Which of them is this pass's, kTileRows or more: none.
+  const auto now_from = [&](uint32_t begin) {
+    const uint32_t first = begin + RowWarp(context) * kTileRows;
+    return append ? place.positions - 1 - first : kTileRows;
+  };
+  if (rows_from(0) != 0) {
+    if (now_from(0) < kTileRows) {
+      const auto* row = reinterpret_cast<const uint4*>(now);
+      PutRow(now_from(0), row, row + kDim / kCacheChunk, context, tile);
+    }
+    AttendTile(tile, rows_from(0), query, state, context);
+  }
 #pragma unroll 1
-  for (uint32_t part = 0; part < place.positions; part += kPartRows) {
-    if (part != 0 && part < place.streamed) {
-      tile = TakeTile(min(place.streamed - part, kPartRows), context);
+  for (uint32_t part = kPartRows; part < place.positions;
+       part += 2 * kPartRows) {
+    // (The last part may have no rows in the stages, only this pass's.)
+    const uint32_t parts =
+        StreamedParts(place.streamed) - min(StreamedParts(place.streamed),
+                                            part / kPartRows);
+    if (parts > 0) context.WaitChunk();
+    if (parts > 1) context.WaitChunk(1);
+    TileSource sources[2];
+    uint32_t rows[2];
+#pragma unroll
+    for (uint32_t t = 0; t < 2; ++t) {
+      const uint32_t begin = part + t * kPartRows;
+      rows[t] = rows_from(begin);
+      sources[t] = StagesOf(t, context);
+      sources[t].last = rows[t] - 1;
+      sources[t].now = now_from(begin);
+      sources[t].row = now;
     }
-    const uint32_t first = part + RowWarp(context) * kTileRows;
-    if (first >= place.positions) break;
-    if (append && place.positions - first <= kTileRows) {
-      const auto* now = reinterpret_cast<const uint4*>(
-          context.shared->scratch + kNowBegin);
-      if (place.streamed <= first) tile = {};
-      PutRow(place.positions - 1 - first, now, now + kDim / kCacheChunk,
-             context, tile);
-    }
-    AttendTile(tile, min(place.positions - first, kTileRows), query, state,
-               context);
+    if (rows[0] != 0) AttendTwoTiles(sources, rows, query, state, context);
+    if (parts > 0) context.FreeChunk(kPartStages);
+    if (parts > 1) context.FreeChunk(kPartStages);
   }
   FinishState(state);
   const bool whole = place.alone != 0;

@@ -39,6 +39,8 @@ inline constexpr uint32_t kHalves = kComputeWarps / kRowWarps;
 inline constexpr uint32_t kHalfDim = kDim / kHalves;
 inline constexpr uint32_t kPartRows = kTileRows * kRowWarps;
 inline constexpr uint32_t kPartStages = 2;
+// Two parts are read at once.
+inline constexpr uint32_t kMinStages = 2 * kPartStages;
 static_assert(kPartRows * kRowBytes == isa::kStageBytes);
 // A lane has one chunk of a row of V.
 static_assert(kHalfDim == 8 * kCacheChunk);
@@ -51,11 +53,14 @@ inline constexpr float kNone = -0x1p100f;
 
 // The order of the stages, which is that of a gemv with two matrices of one
 // panel each: rows of K and of V, in slabs of kPartRows.
+__device__ __forceinline__ uint32_t StreamedParts(uint32_t streamed) {
+  return (streamed + kPartRows - 1) / kPartRows;
+}
 __device__ inline GemvShape MakeRowsShape(uint32_t streamed) {
   GemvShape shape = {};
   shape.panels = streamed == 0 ? 0 : 1;
   shape.matrices = kPartStages;
-  shape.slabs = (streamed + kPartRows - 1) / kPartRows;
+  shape.slabs = StreamedParts(streamed);
   shape.chunk = 1;
   shape.group = 1;
   return shape;
@@ -86,6 +91,58 @@ __device__ __forceinline__ uint32_t VRow(uint32_t q, uint32_t i) {
   return 2 * q + i % 2 + i / 2 * 8;
 }
 
+// Where a tile's rows are: in the stages of a part, and perhaps one more, this
+// pass's, unpermuted elsewhere in shared memory.
+struct TileSource {
+  const char* k;  // the tile's first row
+  const char* v;
+  uint32_t last;    // row that is there; those above are copies of it
+  uint32_t now;     // row that is elsewhere, if it is below kTileRows
+  const char* row;  // that row's k, then its v
+};
+// Of the part `ahead` of the next one.
+__device__ __forceinline__ TileSource StagesOf(uint32_t ahead,
+                                               DeviceContext& context) {
+  const uint32_t begin = RowWarp(context) * kTileRows * kRowBytes;
+  const auto stage = [&](uint32_t i) {
+    return reinterpret_cast<const char*>(
+               context.StageData(ahead * kPartStages + i)) +
+           begin;
+  };
+  return {stage(0), stage(1), 0, kTileRows, nullptr};
+}
+
+__device__ __forceinline__ uint4 LoadChunk(const TileSource& source,
+                                           const char* base,
+                                           uint32_t unpermuted, uint32_t row,
+                                           uint32_t chunk) {
+  row = min(row, source.last);
+  const char* at = base + row * kRowBytes + (chunk ^ row % 8) * kChunkBytes;
+  if (row == source.now) at = source.row + unpermuted + chunk * kChunkBytes;
+  return *reinterpret_cast<const uint4*>(at);
+}
+__device__ __forceinline__ void LoadK(const TileSource& source,
+                                      DeviceContext& context,
+                                      uint4 (&k)[4][2]) {
+  const uint32_t g = context.lane() / 4, q = context.lane() % 4;
+#pragma unroll
+  for (uint32_t t = 0; t < 4; ++t) {
+#pragma unroll
+    for (uint32_t i = 0; i < 2; ++i) {
+      k[t][i] = LoadChunk(source, source.k, 0, KRow(g) + 8 * i, 4 * t + q);
+    }
+  }
+}
+__device__ __forceinline__ void LoadV(const TileSource& source,
+                                      DeviceContext& context, uint4 (&v)[4]) {
+  const uint32_t g = context.lane() / 4, q = context.lane() % 4;
+#pragma unroll
+  for (uint32_t i = 0; i < 4; ++i) {
+    v[i] = LoadChunk(source, source.v, kRowBytes, VRow(q, i),
+                     g + 8 * Half(context));
+  }
+}
+
 // Takes this warp's tile of the next part, of which `streamed` rows are in the
 // stages, and hands its memory back. Rows that are not there become copies of
 // one that is, or zero. Whole warp.
@@ -95,25 +152,10 @@ __device__ __forceinline__ Tile TakeTile(uint32_t streamed,
   const uint32_t first = RowWarp(context) * kTileRows;
   context.WaitChunk();
   if (first < streamed) {
-    const uint32_t last = min(kTileRows, streamed - first) - 1;
-    const uint32_t g = context.lane() / 4, q = context.lane() % 4;
-    const auto chunk = [&](uint32_t stage, uint32_t row, uint32_t c) {
-      row = min(row, last);
-      return *reinterpret_cast<const uint4*>(
-          reinterpret_cast<const char*>(context.StageData(stage)) +
-          (first + row) * kRowBytes + (c ^ row % 8) * kChunkBytes);
-    };
-#pragma unroll
-    for (uint32_t t = 0; t < 4; ++t) {
-#pragma unroll
-      for (uint32_t i = 0; i < 2; ++i) {
-        tile.k[t][i] = chunk(0, KRow(g) + 8 * i, 4 * t + q);
-      }
-    }
-#pragma unroll
-    for (uint32_t i = 0; i < 4; ++i) {
-      tile.v[i] = chunk(1, VRow(q, i), g + 8 * Half(context));
-    }
+    TileSource source = StagesOf(0, context);
+    source.last = min(kTileRows, streamed - first) - 1;
+    LoadK(source, context, tile.k);
+    LoadV(source, context, tile.v);
   }
   context.FreeChunk(kPartStages);
   return tile;
@@ -169,14 +211,14 @@ __device__ __forceinline__ float OfHead(const float (&value)[kSets],
 }
 
 // The scores of one set of heads at positions KRow(g) and KRow(g) + 8.
-__device__ __forceinline__ float2 Scores(const Tile& tile,
+__device__ __forceinline__ float2 Scores(const uint4 (&k)[4][2],
                                          const uint4* query) {
   // Two chains of products, so that each waits for fewer before it.
   float a[4] = {}, b[4] = {};
 #pragma unroll
   for (uint32_t t = 0; t < 4; ++t) {
-    const uint4& low = tile.k[t][0];
-    const uint4& high = tile.k[t][1];
+    const uint4& low = k[t][0];
+    const uint4& high = k[t][1];
     const uint4 chunk = query[4 * t];
     ptx::MmaBf16(a, make_uint4(low.x, high.x, low.y, high.y), chunk.x, chunk.y);
     ptx::MmaBf16(b, make_uint4(low.z, high.z, low.w, high.w), chunk.z, chunk.w);
@@ -185,15 +227,20 @@ __device__ __forceinline__ float2 Scores(const Tile& tile,
                      (a[2] + a[3]) + (b[2] + b[3]));
 }
 
-// acc += P V. p: this lane's, of rows KRow(g) and KRow(g) + 8.
+// acc += P V. p: this lane's weights, of rows KRow(g) and KRow(g) + 8.
 template <uint32_t kSets>
-__device__ __forceinline__ void AddWeighed(const Tile& tile,
-                                           const float (&p0)[kSets],
-                                           const float (&p1)[kSets],
+__device__ __forceinline__ void AddWeighed(const uint4 (&v)[4],
+                                           const float2 (&p)[kSets],
                                            State<kSets>& state,
                                            DeviceContext& context) {
   const uint32_t g = context.lane() / 4, q = context.lane() % 4;
   const uint32_t even = 4 * LanesOfRow(2 * q), odd = 4 * LanesOfRow(2 * q + 1);
+  float p0[kSets], p1[kSets];
+#pragma unroll
+  for (uint32_t s = 0; s < kSets; ++s) {
+    p0[s] = p[s].x;
+    p1[s] = p[s].y;
+  }
   const float weights[4] = {
       OfHead<kSets>(p0, even, g), OfHead<kSets>(p0, odd, g),
       OfHead<kSets>(p1, even, g), OfHead<kSets>(p1, odd, g)};
@@ -205,8 +252,7 @@ __device__ __forceinline__ void AddWeighed(const Tile& tile,
     low[i] = ptx::PackBf16(a - isa::FloatOfBits(high[i] << 16),
                            b - isa::FloatOfBits(high[i] & 0xffff0000u));
   }
-  const uint4 p = make_uint4(high[0], low[0], high[1], low[1]);
-  const uint4(&v)[4] = tile.v;
+  const uint4 a = make_uint4(high[0], low[0], high[1], low[1]);
   const uint32_t words[4][4] = {{v[0].x, v[0].y, v[0].z, v[0].w},
                                 {v[1].x, v[1].y, v[1].z, v[1].w},
                                 {v[2].x, v[2].y, v[2].z, v[2].w},
@@ -215,27 +261,32 @@ __device__ __forceinline__ void AddWeighed(const Tile& tile,
   for (uint32_t i = 0; i < 8; ++i) {
     // Element i of two rows in one register.
     const uint32_t halves = i % 2 == 0 ? 0x5410u : 0x7632u;
-    ptx::MmaBf16(state.acc[i], p,
+    ptx::MmaBf16(state.acc[i], a,
                  __byte_perm(words[0][i / 2], words[1][i / 2], halves),
                  __byte_perm(words[2][i / 2], words[3][i / 2], halves));
   }
 }
 
-// Adds a tile, of which `rows` are positions: 1 to kTileRows. Whole warp.
-template <uint32_t kSets>
-__device__ __forceinline__ void AttendTile(const Tile& tile, uint32_t rows,
-                                           const Query<kSets>& query,
-                                           State<kSets>& state,
-                                           DeviceContext& context) {
+// The scores of kTiles tiles become their weights e^(score - maximum), and what
+// was gathered before is made relative to the new maximum. Of rows from `rows`
+// on, and of tiles without any, the weights are 0.
+template <uint32_t kTiles, uint32_t kSets>
+__device__ __forceinline__ void Weigh(const uint32_t (&rows)[kTiles],
+                                      float2 (&score)[kTiles][kSets],
+                                      State<kSets>& state,
+                                      DeviceContext& context) {
   const uint32_t row = KRow(context.lane() / 4);
-  float p0[kSets], p1[kSets], keep[kSets];
+  float keep[kSets];
   bool rescale = false;
 #pragma unroll
   for (uint32_t s = 0; s < kSets; ++s) {
-    float2 score = Scores(tile, query.row[s]);
-    if (row >= rows) score.x = kNone;
-    if (row + 8 >= rows) score.y = kNone;
-    float m = fmaxf(score.x, score.y);
+    float m = kNone;
+#pragma unroll
+    for (uint32_t t = 0; t < kTiles; ++t) {
+      if (row >= rows[t]) score[t][s].x = kNone;
+      if (row + 8 >= rows[t]) score[t][s].y = kNone;
+      m = fmaxf(m, fmaxf(score[t][s].x, score[t][s].y));
+    }
 #pragma unroll
     for (int offset = 4; offset < 32; offset *= 2) {
       m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, offset));
@@ -245,19 +296,65 @@ __device__ __forceinline__ void AttendTile(const Tile& tile, uint32_t rows,
     // Before the first tile there is nothing to scale.
     rescale |= m != state.m[s] && state.m[s] != kNone;
     state.m[s] = m;
-    p0[s] = ptx::Exp2Approximate(score.x - m);
-    p1[s] = ptx::Exp2Approximate(score.y - m);
-    state.l[s] = state.l[s] * keep[s] + (p0[s] + p1[s]);
-  }
-  if (__any_sync(0xffffffffu, rescale)) {
-    const float by = OfHead<kSets>(keep, 0, context.lane() / 4);
+    state.l[s] *= keep[s];
 #pragma unroll
-    for (uint32_t i = 0; i < 8; ++i) {
-#pragma unroll
-      for (uint32_t e = 0; e < 4; ++e) state.acc[i][e] *= by;
+    for (uint32_t t = 0; t < kTiles; ++t) {
+      score[t][s].x = ptx::Exp2Approximate(score[t][s].x - m);
+      score[t][s].y = ptx::Exp2Approximate(score[t][s].y - m);
+      state.l[s] += score[t][s].x + score[t][s].y;
     }
   }
-  AddWeighed<kSets>(tile, p0, p1, state, context);
+  if (!__any_sync(0xffffffffu, rescale)) return;
+  const float by = OfHead<kSets>(keep, 0, context.lane() / 4);
+#pragma unroll
+  for (uint32_t i = 0; i < 8; ++i) {
+#pragma unroll
+    for (uint32_t e = 0; e < 4; ++e) state.acc[i][e] *= by;
+  }
+}
+
+// Adds a tile, of which `rows` rows are positions: 1 to kTileRows. Whole warp.
+template <uint32_t kSets>
+__device__ __forceinline__ void AttendTile(const Tile& tile, uint32_t rows,
+                                           const Query<kSets>& query,
+                                           State<kSets>& state,
+                                           DeviceContext& context) {
+  float2 scores[1][kSets];
+#pragma unroll
+  for (uint32_t s = 0; s < kSets; ++s) {
+    scores[0][s] = Scores(tile.k, query.row[s]);
+  }
+  Weigh<1, kSets>({rows}, scores, state, context);
+  AddWeighed<kSets>(tile.v, scores[0], state, context);
+}
+
+// Adds two tiles, which takes little longer than one: straight from where they
+// are, so that they need few registers. rows[0] is not 0. Whole warp.
+template <uint32_t kSets>
+__device__ __forceinline__ void AttendTwoTiles(const TileSource (&sources)[2],
+                                               const uint32_t (&rows)[2],
+                                               const Query<kSets>& query,
+                                               State<kSets>& state,
+                                               DeviceContext& context) {
+  float2 scores[2][kSets] = {};
+#pragma unroll
+  for (uint32_t t = 0; t < 2; ++t) {
+    if (rows[t] == 0) continue;
+    uint4 k[4][2];
+    LoadK(sources[t], context, k);
+#pragma unroll
+    for (uint32_t s = 0; s < kSets; ++s) {
+      scores[t][s] = Scores(k, query.row[s]);
+    }
+  }
+  Weigh<2, kSets>(rows, scores, state, context);
+#pragma unroll
+  for (uint32_t t = 0; t < 2; ++t) {
+    if (rows[t] == 0) continue;
+    uint4 v[4];
+    LoadV(sources[t], context, v);
+    AddWeighed<kSets>(v, scores[t], state, context);
+  }
 }
 
 }  // namespace mkvm::ops::head128
