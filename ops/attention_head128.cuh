@@ -28,8 +28,8 @@ inline constexpr uint32_t kHeads = 2;
 // Scratch, floats: for each warp the q head that it writes, its upper and its
 // lower halves, which is all that may be written while others are still in a
 // gemv (a warp's fragments are in the same place), then its accumulators [head
-// of the pair][its half]; after all that the warps' m and l, and this pass's k and v
-// (bf16). The lower halves begin half of the banks after the upper ones.
+// of the pair][its half]; after all that the warps' m and l, and this pass's k
+// and v (bf16). The lower halves begin half of the banks after the upper ones.
 inline constexpr uint32_t kWarpScratch =
     kScratchSlabs * kSlabFragments * sizeof(uint4) / sizeof(float);
 inline constexpr uint32_t kLowerBytes = kRowBytes + 64;
@@ -71,7 +71,7 @@ __device__ __forceinline__ void PutQuery(uint32_t head, uint32_t element,
 
 template <uint32_t kSets>
 __device__ __forceinline__ Query<kSets> QueryOf(uint32_t group,
-                                                  DeviceContext& context) {
+                                                DeviceContext& context) {
   const uint32_t column = context.lane() / 4;
   Query<kSets> query;
 #pragma unroll
@@ -145,8 +145,8 @@ __device__ __forceinline__ void Publish(bool empty, const Published& to,
                                         uint32_t head, uint32_t element,
                                         DeviceContext& context) {
   const float* scratch = context.shared->scratch;
-  const auto* states = reinterpret_cast<const float4*>(
-      scratch + kStateBegin + head * kRowWarps * 2);
+  const auto* states = reinterpret_cast<const float4*>(scratch + kStateBegin +
+                                                       head * kRowWarps * 2);
   float m[kRowWarps], l[kRowWarps], acc[kRowWarps];
 #pragma unroll
   for (uint32_t w = 0; w < kRowWarps; w += 2) {
@@ -217,13 +217,10 @@ __device__ __forceinline__ void PrepareFused(const QkvHeads& heads, bool append,
 }
 
 // The same when q is ready and the cache holds this position.
-__device__ __forceinline__ void PrepareReady(const uint32_t* q, uint32_t group,
-                                             bool polled, uint32_t operand,
-                                             bool append,
-                                             const uint16_t* k_cache,
-                                             const uint16_t* v_cache,
-                                             uint32_t slot,
-                                             DeviceContext& context) {
+__device__ __forceinline__ void PrepareReady(
+    const uint32_t* q, uint32_t group, bool polled, uint32_t operand,
+    bool append, const uint16_t* k_cache, const uint16_t* v_cache,
+    uint32_t slot, DeviceContext& context) {
   const uint32_t i = 4 * context.lane();
   if (context.warp() < group) {
     const uint32_t* from = q + context.warp() * kDim + i;
@@ -238,10 +235,9 @@ __device__ __forceinline__ void PrepareReady(const uint32_t* q, uint32_t group,
   if (append && context.warp() == kComputeWarps - 1) {
     auto* now = reinterpret_cast<uint4*>(context.shared->scratch + kNowBegin);
     const uint32_t chunk = context.lane() % 16;
-    now[context.lane()] =
-        ptx::LoadGlobal16((context.lane() < 16 ? k_cache : v_cache) +
-                          slot * kDim +
-                          PermutedElement(slot, chunk * kCacheChunk));
+    now[context.lane()] = ptx::LoadGlobal16(
+        (context.lane() < 16 ? k_cache : v_cache) + slot * kDim +
+        PermutedElement(slot, chunk * kCacheChunk));
   }
 }
 
@@ -305,9 +301,8 @@ __device__ __forceinline__ void DeviceAttention(
   for (uint32_t part = kPartRows; part < place.positions;
        part += 2 * kPartRows) {
     // (The last part may have no rows in the stages, only this pass's.)
-    const uint32_t parts =
-        StreamedParts(place.streamed) - min(StreamedParts(place.streamed),
-                                            part / kPartRows);
+    const uint32_t parts = StreamedParts(place.streamed) -
+                           min(StreamedParts(place.streamed), part / kPartRows);
     if (parts > 0) context.WaitChunk();
     if (parts > 1) context.WaitChunk(1);
     TileSource sources[2];

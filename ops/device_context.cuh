@@ -274,8 +274,8 @@ class DeviceContext {
   }
 
   // ---- the weight stream
-  // Waits until the next chunk of stages, or the one `ahead` of it, has arrived.
-  // Each warp for itself.
+  // Waits until the next chunk of stages, or the one `ahead` of it, has
+  // arrived. Each warp for itself.
   __device__ void WaitChunk(uint32_t ahead = 0) {
     const uint32_t begin = TraceNow();
     const uint32_t at = (chunk + ahead) % kMaxStages;

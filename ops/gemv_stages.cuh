@@ -71,8 +71,7 @@ __device__ __forceinline__ StageSource SourceOf(const isa::GemvOperands& op,
                                                 const GemvAddresses& at,
                                                 const GemvShape& shape) {
   const uint32_t panel_bytes = shape.tiles * kTileBytes;
-  const uint64_t begin =
-      op.row_begin / isa::kPanelRows * uint64_t{panel_bytes};
+  const uint64_t begin = op.row_begin / isa::kPanelRows * uint64_t{panel_bytes};
   return {static_cast<const char*>(at.w) + begin,
           static_cast<const char*>(at.w2) + begin, panel_bytes};
 }

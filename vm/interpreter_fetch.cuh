@@ -203,9 +203,9 @@ __device__ inline void FillSlot(const LaunchArguments& arguments, uint32_t word,
       buffer = arguments.buffers[word];
     }
     slot.addresses[operand] = buffer.data;
-    slot.dims[operand] = dims = make_uint2(
-        static_cast<uint32_t>(buffer.shape[0]),
-        static_cast<uint32_t>(buffer.shape[1]));
+    slot.dims[operand] = dims =
+        make_uint2(static_cast<uint32_t>(buffer.shape[0]),
+                   static_cast<uint32_t>(buffer.shape[1]));
   } else if (lane >= kFirstWaitWord && (lane - kFirstWaitWord) % 2 == 0) {
     const uint32_t wait = (lane - kFirstWaitWord) / 2;
     const uint32_t lag = lags >> wait & 1;
@@ -261,8 +261,8 @@ __device__ inline void FillSlot(const LaunchArguments& arguments, uint32_t word,
       shape.x_mask = (polled >> ops::GemvIndex::x & 1) != 0 ? 0xffu : 0;
       slot.gemv = shape;
     }
-    head.code |= static_cast<uint32_t>(DirectOf(head.code, head.untagged,
-                                                polls_all, shape, group, merged))
+    head.code |= static_cast<uint32_t>(DirectOf(
+                     head.code, head.untagged, polls_all, shape, group, merged))
                  << ops::kCodeDirectShift;
     slot.head = head;
   }

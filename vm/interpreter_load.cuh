@@ -162,8 +162,8 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
     }
     return running;
   };
-  for (uint32_t visit = 0;
-       running && cursor.pass < EndPass(arguments, cursor); ++visit) {
+  for (uint32_t visit = 0; running && cursor.pass < EndPass(arguments, cursor);
+       ++visit) {
     if (!WaitPhase(&shared->slot_full[cursor.slot], cursor.slot_parity,
                    shared)) {
       break;
@@ -178,10 +178,9 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
     const bool gemv =
         slot.instruction.opcode == static_cast<uint16_t>(isa::Opcode::kGemv);
     // The body for any heads reads its rows by itself.
-    const bool rows =
-        (slot.head.code & (ops::kCodeMask | ops::kCodeIdle)) ==
-            static_cast<uint32_t>(isa::Opcode::kAttention) &&
-        slot.attention.streamed != 0;
+    const bool rows = (slot.head.code & (ops::kCodeMask | ops::kCodeIdle)) ==
+                          static_cast<uint32_t>(isa::Opcode::kAttention) &&
+                      slot.attention.streamed != 0;
     if (rows && !appended.Wait(cursor, visit, shared)) break;
     if (gemv || rows) {
       const ops::GemvShape& shape = slot.gemv;
