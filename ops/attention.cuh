@@ -337,20 +337,46 @@ __device__ inline void DeviceAnyAttention(const isa::AttentionOperands& op,
     // On its way while q is waited for; large heads leave no registers for it.
     if constexpr (turns == 1) load();
     if (fused) {
+      const QkvHeads heads = HeadsOf<AttentionIndex>(op, at, context);
       const uint64_t slot = uint64_t{place.slot} * op.head_dim;
-      NormRopeAppend<128 * turns>(
-          context, HeadsOf<AttentionIndex>(op, at, context), append,
-          [&](uint32_t head, uint32_t i, float value) {
-            q[head * op.head_dim + i] = isa::RoundToF24(value);
-          },
-          [&](uint32_t i, uint16_t bits) {
-            k_cache[slot + CacheElement(op.head_dim, place.slot, i)] = bits;
-            k_now[i] = bits;
-          },
-          [&](uint32_t i, uint16_t bits) {
-            v_cache[slot + CacheElement(op.head_dim, place.slot, i)] = bits;
-            v_now[i] = bits;
-          });
+      const auto in_cache = [&](uint32_t i) {
+        return slot + CacheElement(op.head_dim, place.slot, i);
+      };
+      if (op.head_dim == kPermutedHeadDim) {
+        // The same bits as qk_norm_rope_append.
+        const auto put = [](uint16_t* to, uint2 bits) {
+          *reinterpret_cast<uint2*>(to) = bits;
+        };
+        NormRopeAppend128(
+            context, heads, append, AskHead128(heads, append, context),
+            [&](uint32_t head, uint32_t i, const float4& value) {
+              float* to = q + head * kPermutedHeadDim + i;
+              to[0] = isa::RoundToF24(value.x);
+              to[1] = isa::RoundToF24(value.y);
+              to[2] = isa::RoundToF24(value.z);
+              to[3] = isa::RoundToF24(value.w);
+            },
+            [&](uint32_t i, uint2 bits) {
+              put(k_cache + in_cache(i), bits);
+              put(k_now + i, bits);
+            },
+            [&](uint32_t i, uint2 bits) {
+              put(v_cache + in_cache(i), bits);
+              put(v_now + i, bits);
+            });
+      } else {
+        NormRopeAppend<128 * turns>(
+            context, heads, append,
+            [&](uint32_t head, uint32_t i, float value) {
+              q[head * op.head_dim + i] = isa::RoundToF24(value);
+            },
+            [&](uint32_t i, uint16_t bits) {
+              k_cache[in_cache(i)] = k_now[i] = bits;
+            },
+            [&](uint32_t i, uint16_t bits) {
+              v_cache[in_cache(i)] = v_now[i] = bits;
+            });
+      }
     } else {
       for (uint32_t i = context.thread(); i < op.group * op.head_dim;
            i += kComputeThreads) {

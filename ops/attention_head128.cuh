@@ -297,28 +297,38 @@ __device__ __forceinline__ void DeviceAttention(
     }
     AttendTile(tile, rows_from(0), query, state, context);
   }
+  // Then two parts at a time, which takes little longer than one.
 #pragma unroll 1
   for (uint32_t part = kPartRows; part < place.positions;
        part += 2 * kPartRows) {
-    // (The last part may have no rows in the stages, only this pass's.)
-    const uint32_t parts = StreamedParts(place.streamed) -
-                           min(StreamedParts(place.streamed), part / kPartRows);
-    if (parts > 0) context.WaitChunk();
-    if (parts > 1) context.WaitChunk(1);
-    TileSource sources[2];
-    uint32_t rows[2];
+    const uint32_t rows[2] = {rows_from(part), rows_from(part + kPartRows)};
+    float2 scores[2][kSets] = {};
+    uint4 v[2][4] = {};
 #pragma unroll
     for (uint32_t t = 0; t < 2; ++t) {
       const uint32_t begin = part + t * kPartRows;
-      rows[t] = rows_from(begin);
-      sources[t] = StagesOf(t, context);
-      sources[t].last = rows[t] - 1;
-      sources[t].now = now_from(begin);
-      sources[t].row = now;
+      // (The last part may have no rows in the stages, only this pass's.)
+      const bool streamed = begin < place.streamed;
+      if (streamed) context.WaitChunk();
+      if (rows[t] != 0) {
+        TileSource source = NextTile(context);
+        source.last = rows[t] - 1;
+        source.now = now_from(begin);
+        source.row = now;
+        uint4 k[4][2];
+        LoadK(source, context, k);
+        LoadV(source, context, v[t]);
+#pragma unroll
+        for (uint32_t s = 0; s < kSets; ++s) {
+          scores[t][s] = Scores(k, query.row[s]);
+        }
+      }
+      if (streamed) context.FreeChunk(kPartStages);
     }
-    if (rows[0] != 0) AttendTwoTiles(sources, rows, query, state, context);
-    if (parts > 0) context.FreeChunk(kPartStages);
-    if (parts > 1) context.FreeChunk(kPartStages);
+    if (rows[0] == 0) break;
+    Weigh<2, kSets>(rows, scores, state, context);
+    AddWeighed<kSets>(v[0], scores[0], state, context);
+    if (rows[1] != 0) AddWeighed<kSets>(v[1], scores[1], state, context);
   }
   FinishState(state);
   const bool whole = place.alone != 0;

@@ -39,8 +39,6 @@ inline constexpr uint32_t kHalves = kComputeWarps / kRowWarps;
 inline constexpr uint32_t kHalfDim = kDim / kHalves;
 inline constexpr uint32_t kPartRows = kTileRows * kRowWarps;
 inline constexpr uint32_t kPartStages = 2;
-// Two parts are read at once.
-inline constexpr uint32_t kMinStages = 2 * kPartStages;
 static_assert(kPartRows * kRowBytes == isa::kStageBytes);
 // A lane has one chunk of a row of V.
 static_assert(kHalfDim == 8 * kCacheChunk);
@@ -100,14 +98,11 @@ struct TileSource {
   uint32_t now;     // row that is elsewhere, if it is below kTileRows
   const char* row;  // that row's k, then its v
 };
-// Of the part `ahead` of the next one.
-__device__ __forceinline__ TileSource StagesOf(uint32_t ahead,
-                                               DeviceContext& context) {
+// Of the next part.
+__device__ __forceinline__ TileSource NextTile(DeviceContext& context) {
   const uint32_t begin = RowWarp(context) * kTileRows * kRowBytes;
   const auto stage = [&](uint32_t i) {
-    return reinterpret_cast<const char*>(
-               context.StageData(ahead * kPartStages + i)) +
-           begin;
+    return reinterpret_cast<const char*>(context.StageData(i)) + begin;
   };
   return {stage(0), stage(1), 0, kTileRows, nullptr};
 }
@@ -152,7 +147,7 @@ __device__ __forceinline__ Tile TakeTile(uint32_t streamed,
   const uint32_t first = RowWarp(context) * kTileRows;
   context.WaitChunk();
   if (first < streamed) {
-    TileSource source = StagesOf(0, context);
+    TileSource source = NextTile(context);
     source.last = min(kTileRows, streamed - first) - 1;
     LoadK(source, context, tile.k);
     LoadV(source, context, tile.v);
@@ -326,35 +321,6 @@ __device__ __forceinline__ void AttendTile(const Tile& tile, uint32_t rows,
   }
   Weigh<1, kSets>({rows}, scores, state, context);
   AddWeighed<kSets>(tile.v, scores[0], state, context);
-}
-
-// Adds two tiles, which takes little longer than one: straight from where they
-// are, so that they need few registers. rows[0] is not 0. Whole warp.
-template <uint32_t kSets>
-__device__ __forceinline__ void AttendTwoTiles(const TileSource (&sources)[2],
-                                               const uint32_t (&rows)[2],
-                                               const Query<kSets>& query,
-                                               State<kSets>& state,
-                                               DeviceContext& context) {
-  float2 scores[2][kSets] = {};
-#pragma unroll
-  for (uint32_t t = 0; t < 2; ++t) {
-    if (rows[t] == 0) continue;
-    uint4 k[4][2];
-    LoadK(sources[t], context, k);
-#pragma unroll
-    for (uint32_t s = 0; s < kSets; ++s) {
-      scores[t][s] = Scores(k, query.row[s]);
-    }
-  }
-  Weigh<2, kSets>(rows, scores, state, context);
-#pragma unroll
-  for (uint32_t t = 0; t < 2; ++t) {
-    if (rows[t] == 0) continue;
-    uint4 v[4];
-    LoadV(sources[t], context, v);
-    AddWeighed<kSets>(v, scores[t], state, context);
-  }
 }
 
 }  // namespace mkvm::ops::head128

@@ -274,12 +274,11 @@ class DeviceContext {
   }
 
   // ---- the weight stream
-  // Waits until the next chunk of stages, or the one `ahead` of it, has
-  // arrived. Each warp for itself.
-  __device__ void WaitChunk(uint32_t ahead = 0) {
+  // Waits until the next chunk of stages has arrived. Each warp for itself.
+  __device__ void WaitChunk() {
     const uint32_t begin = TraceNow();
-    const uint32_t at = (chunk + ahead) % kMaxStages;
-    const uint32_t parity = (chunk + ahead) / kMaxStages % 2;
+    const uint32_t at = chunk % kMaxStages;
+    const uint32_t parity = chunk / kMaxStages % 2;
     if (!ptx::BarrierTestWait(&shared->chunk_full[at], parity)) {
       Fail(!PollChunk(shared, place(), at, parity));
       TraceStage(begin);

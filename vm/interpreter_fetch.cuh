@@ -57,7 +57,7 @@ __device__ inline bool NeedsAnyBody(uint32_t opcode, uint32_t word,
   const bool attention =
       operand(ops::AttentionIndex::head_dim) != ops::head128::kDim ||
       operand(ops::AttentionIndex::group) > ops::head128::kMaxHeads ||
-      num_stages < ops::head128::kMinStages;
+      num_stages < ops::head128::kPartStages;
   const uint32_t count = operand(Merge::count);
   const bool merge = operand(Merge::splits) > 16 || count % 16 != 0 ||
                      operand(Merge::begin) % 4 != 0 ||
