@@ -8,7 +8,7 @@
 // the scores, and each half of the elements of P V, which takes less time than
 // half as many rows each. One mma.m16n8k16 multiplies 16 rows of K by 16
 // elements of q; its 8 columns are up to four heads, each as an upper and a
-// lower bf16, so that no bit of q is lost:
+// lower bf16, which together keep 16 bits of an element:
 //
 //   column 2h: the upper halves of head h     column 2h + 1: the lower ones
 //
