@@ -16,7 +16,6 @@ namespace {
 using attention_testing::AppendMerges;
 using attention_testing::Attention;
 using attention_testing::ExpectMatchesOracle;
-using attention_testing::ForEachAlonePosition;
 using attention_testing::ForEachPosition;
 using attention_testing::Geometry;
 using attention_testing::kGeometries;
@@ -197,109 +196,6 @@ TEST(AttentionTest, MatchesTheOracleInEverySplit) {
   });
 }
 
-// ---- alone
-
-// Split 0 writes what the merge of its part would give, within so many
-// roundings, and nothing else.
-template <typename Run>
-void ExpectSplit0WritesTheMergeAlone(Run run, int roundings) {
-  ForEachAlonePosition([&](const Geometry& g, int64_t position,
-                           AttentionPrologue prologue) {
-    Attention alone =
-        MakeAloneAttention(g, g.kv_heads - 1, 0, position, g.block, prologue);
-    Attention parts = alone;
-    parts.program.ClearInstructions();
-    for (parts.op.split = 0; parts.op.split < g.splits; ++parts.op.split) {
-      isa::AttentionOperands op = parts.op;
-      op.y = isa::kNoBuffer;
-      op.alone = 0;
-      parts.program.Append(op);
-    }
-    AppendMerges(parts, parts.op.y);
-    run(alone.program, position);
-    run(parts.program, position);
-    const std::vector<float> y = alone.program.Floats(alone.op.y);
-    const std::vector<float> want = parts.program.Floats(parts.op.y);
-    ASSERT_EQ(y.size(), want.size());
-    for (size_t i = 0; i < y.size(); ++i) {
-      ASSERT_NEAR(y[i], want[i], roundings * kF24Epsilon * std::abs(want[i]))
-          << i;
-    }
-    EXPECT_THAT(alone.program.Floats(alone.op.part),
-                testing::Each(OpProgram::kUnwritten));
-    for (const uint32_t cache : {alone.op.k_cache, alone.op.v_cache}) {
-      EXPECT_EQ(alone.program.bytes(cache), parts.program.bytes(cache));
-    }
-  });
-}
-
-TEST(AttentionTest, AloneSplit0WritesWhatTheMergeWould) {
-  const auto run = [](OpProgram& p, int64_t position) {
-    const absl::Status status = p.RunReference(position);
-    ASSERT_TRUE(status.ok()) << status;
-  };
-  ExpectSplit0WritesTheMergeAlone(run, /*roundings=*/0);
-}
-
-template <typename Run>
-void ExpectOtherSplitsIdle(Run run) {
-  ForEachAlonePosition(
-      [&](const Geometry& g, int64_t position, AttentionPrologue prologue) {
-        for (uint32_t split = 1; split < g.splits; ++split) {
-          Attention idle = MakeAloneAttention(g, g.kv_heads - 1, split,
-                                              position, g.block, prologue);
-          const Attention before = idle;
-          run(idle.program, position);
-          for (uint32_t id = 0; id < idle.program.num_buffers(); ++id) {
-            EXPECT_EQ(idle.program.bytes(id), before.program.bytes(id)) << id;
-          }
-        }
-      });
-}
-
-TEST(AttentionTest, AloneOtherSplitsTouchNothing) {
-  ExpectOtherSplitsIdle([](OpProgram& p, int64_t position) {
-    const absl::Status status = p.RunReference(position);
-    ASSERT_TRUE(status.ok()) << status;
-  });
-}
-
-// The first pass that is not below `alone`, and later ones.
-template <typename Run>
-void ExpectPartsFromAloneOn(Run run) {
-  for (const Geometry& g : kGeometries) {
-    for (const uint32_t alone : {1u, g.block}) {
-      for (const int64_t position : {int64_t{alone}, int64_t{alone} + 1}) {
-        if (position >= static_cast<int64_t>(g.splits * g.capacity)) continue;
-        for (uint32_t split = 0; split < g.splits; ++split) {
-          SCOPED_TRACE(testing::Message()
-                       << "head_dim " << g.head_dim << ", splits " << g.splits
-                       << ", split " << split << ", alone " << alone
-                       << ", position " << position);
-          Attention with =
-              MakeAloneAttention(g, g.kv_heads - 1, split, position, alone);
-          Attention without = MakeAttention(g, g.kv_heads - 1, split, position);
-          run(with.program, position);
-          run(without.program, position);
-          EXPECT_EQ(with.program.bytes(with.op.part),
-                    without.program.bytes(without.op.part));
-          ExpectMatchesOracle(with);
-          if (split > 0) continue;
-          EXPECT_THAT(with.program.Floats(with.op.y),
-                      testing::Each(OpProgram::kUnwritten));
-        }
-      }
-    }
-  }
-}
-
-TEST(AttentionTest, FromAloneOnEverySplitWritesItsPart) {
-  ExpectPartsFromAloneOn([](OpProgram& p, int64_t position) {
-    const absl::Status status = p.RunReference(position);
-    ASSERT_TRUE(status.ok()) << status;
-  });
-}
-
 TEST(AttentionTest, KeepsLargeScoresFinite) {
   Attention attention = MakeAttention({1, 1, 8, 1, 8, 8}, 0, 0, 7);
   std::vector<float> q(8, 3000.0f);
@@ -474,21 +370,6 @@ TEST(AttentionTest, GpuMatchesReference) {
       }
     }
   });
-}
-
-TEST(AttentionTest, GpuAloneSplit0WritesWhatTheMergeWould) {
-  MKVM_SKIP_WITHOUT_GPU();
-  ExpectSplit0WritesTheMergeAlone(RunOnGpu, /*roundings=*/2);
-}
-
-TEST(AttentionTest, GpuAloneOtherSplitsTouchNothing) {
-  MKVM_SKIP_WITHOUT_GPU();
-  ExpectOtherSplitsIdle(RunOnGpu);
-}
-
-TEST(AttentionTest, GpuFromAloneOnEverySplitWritesItsPart) {
-  MKVM_SKIP_WITHOUT_GPU();
-  ExpectPartsFromAloneOn(RunOnGpu);
 }
 
 TEST(AttentionTest, GpuFusedPrologueGivesTheBitsOfTheUnfusedForm) {
