@@ -118,8 +118,8 @@ class AppendedRows {
       if (!WaitForInstructionBefore(cursor, back, shared)) return false;
     }
     // They were written by the generic proxy, and are read by the asynchronous
-    // one. While copies are under way this takes microseconds, so it is done
-    // for as many instructions as there are.
+    // one. A fence may wait for all copies under way, so one does for as many
+    // instructions as there are.
     ptx::FenceProxyAsync();
     seen_ = visit - back + 1;
     return true;
