@@ -28,13 +28,6 @@ struct Completion {
     }
   }
 
-  void Add(const Completion& other) {
-    for (int i = 0; i < 2; ++i) {
-      if (other.worker[i] < 0) continue;
-      Publish(other.us[i], static_cast<uint32_t>(other.worker[i]));
-    }
-  }
-
   // When `reader` can have seen all; 0 when nothing was published.
   double SeenBy(uint32_t reader, double hop_us) const {
     double seen = 0;

@@ -154,18 +154,6 @@ bool ReadsActivations(const isa::Program& program,
                      });
 }
 
-uint64_t IdleBelow(const isa::Program& program,
-                   const isa::Instruction& instruction) {
-  std::vector<isa::Access> accesses;
-  isa::AppendAccesses(program, instruction, accesses);
-  uint64_t first = isa::Access::kNoEnd;
-  for (const isa::Access& access : accesses) {
-    if (access.kind == isa::AccessKind::kWeight) continue;
-    first = std::min(first, access.first_position);
-  }
-  return first == isa::Access::kNoEnd ? 0 : first;
-}
-
 std::string ClassOf(const isa::Instruction& instruction) {
   const isa::OpcodeInfo* info = isa::FindOpcode(instruction.opcode);
   if (info == nullptr) return "default";

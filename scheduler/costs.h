@@ -80,11 +80,6 @@ uint64_t KvBytesOfPass(const isa::Program& program, uint64_t position);
 bool ReadsActivations(const isa::Program& program,
                       const isa::Instruction& instruction);
 
-// The position below which it neither reads nor writes anything but weights; 0:
-// there is none. REQUIRES: as above.
-uint64_t IdleBelow(const isa::Program& program,
-                   const isa::Instruction& instruction);
-
 // "gemv.none.add". REQUIRES: as above.
 std::string ClassOf(const isa::Instruction& instruction);
 // Every name that a CostTable may hold.

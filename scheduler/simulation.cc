@@ -77,7 +77,6 @@ Simulation::Step Simulation::MakeStep(const isa::Instruction& instruction) {
     step.stages = WorkOf(instruction, {})[static_cast<size_t>(Unit::kStages)];
   }
   step.reads_activations = ReadsActivations(program_, instruction);
-  step.idle_below = IdleBelow(program_, instruction);
   for (uint32_t i = 0; i < isa::kOperandWords; ++i) {
     if (instruction.OperandIsPolled(static_cast<int>(i))) {
       step.polled = instruction.operands[i];
@@ -167,10 +166,6 @@ void Simulation::Visit(uint32_t w, double now) {
 double Simulation::ReadyTime(uint32_t w) {
   Worker& worker = workers_[w];
   const Step& step = StepOf(w);
-  if (IsIdle(w)) {
-    worker.event.waited = worker.event.ready = worker.event.visited;
-    return worker.visited;
-  }
   double waited = worker.visited;
   double data = 0;
   double last = 0;
@@ -212,10 +207,6 @@ void Simulation::BeginBody(uint32_t w, double now) {
       SpreadAt(*step.cost, LevelOf(w, worker.pc, worker.pass));
   double body_us = WorkUs(*step.cost, work) * (1 + spread);
   worker.event.bytes = step.streamed_bytes;
-  if (IsIdle(w)) {
-    worker.state = Worker::State::kDone;
-    return Schedule(w, now);
-  }
   if (step.stages > 0) {
     // Of what comes once, the last group's part is after the last stage; all
     // else is taken to be spread evenly over the stages.
@@ -267,7 +258,6 @@ void Simulation::Finish(uint32_t w, double now) {
                         (instruction.flags & isa::kFlagRelease) != 0;
   const double signaled =
       now + target_.signal_us + (releases ? target_.release_us : 0);
-  const Completion written = WrittenBy(w, now);
   pass_ends_[worker.pass] = std::max(pass_ends_[worker.pass], now);
   Slot& slot = worker.SlotOf(worker.sequence);
   if (events_ != nullptr) {
@@ -295,33 +285,19 @@ void Simulation::Finish(uint32_t w, double now) {
                     target_.instruction_us);
   }
   if (instruction.signal != isa::kNoCounter) {
-    Signal(instruction.signal, w, written, now, signaled);
+    Signal(instruction.signal, w, now, signaled);
   }
-}
-
-Completion Simulation::WrittenBy(uint32_t w, double done) const {
-  Completion written;
-  if (!IsIdle(w)) {
-    written.Publish(done, w);
-    return written;
-  }
-  const isa::Instruction& instruction = *StepOf(w).instruction;
-  for (int i = 0; i < instruction.num_waits; ++i) {
-    const Round* round = RoundOf(instruction, i, workers_[w].pass);
-    if (round != nullptr) written.Add(round->tagged);
-  }
-  return written;
 }
 
 // Ticks the counter; if that completes a round, those who wait look again.
-void Simulation::Signal(uint32_t counter, uint32_t w, const Completion& written,
-                        double done, double signaled) {
+void Simulation::Signal(uint32_t counter, uint32_t w, double done,
+                        double signaled) {
   const uint64_t producers = program_.counters[counter].producers;
   const uint64_t round = producers == 0 ? 0 : signals_[counter] / producers;
   ++signals_[counter];
   if (round >= positions_.size()) return;
   Round& r = rounds_[size_t{counter} * positions_.size() + round];
-  r.tagged.Add(written);
+  r.tagged.Publish(done, w);
   r.counted.Publish(signaled, w);
   if (signals_[counter] % std::max<uint64_t>(producers, 1) != 0) return;
   for (const uint32_t waiter : std::exchange(waiting_[counter], {})) {

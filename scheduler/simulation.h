@@ -42,7 +42,6 @@ class Simulation {
     uint32_t polled = isa::kNoBuffer;  // the first buffer polled
     bool reads_activations = false;
     bool is_attention = false;
-    uint64_t idle_below = 0;  // position
   };
 
   // A counter in one pass.
@@ -91,17 +90,9 @@ class Simulation {
   void BeginStage(uint32_t w, double now);
   void EndStage(uint32_t w, double now);
   void Finish(uint32_t w, double now);
-  void Signal(uint32_t counter, uint32_t w, const Completion& written,
-              double done, double signaled);
+  void Signal(uint32_t counter, uint32_t w, double done, double signaled);
 
   const Step& StepOf(uint32_t w) const { return steps_[w][workers_[w].pc]; }
-  bool IsIdle(uint32_t w) const {
-    return positions_[workers_[w].pass] < StepOf(w).idle_below;
-  }
-  // What those who wait for the worker's instruction, done at `done`, find
-  // written. An idle one writes nothing: they read what it would have waited
-  // for.
-  Completion WrittenBy(uint32_t w, double done) const;
   // The round of the counter that the wait is for; nullptr when it is for none.
   const Round* RoundOf(const isa::Instruction& instruction, int wait,
                        uint32_t pass) const {

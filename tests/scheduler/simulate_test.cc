@@ -313,40 +313,6 @@ TEST(SimulateTest, ACompiledProgram) {
   EXPECT_EQ(parsed->events.size(), trace->events.size());
 }
 
-// The merges of layer 0 and the first instruction of its projection, and when
-// attention's last split is done, in the pass at that position.
-struct Merged {
-  trace::Event merge, projection;
-  trace::Nanos attended = 0;
-};
-Merged MergedAt(const isa::Program& program, const Target& target,
-                uint64_t position) {
-  Merged merged;
-  for (const trace::Event& e : Events(program, target, 1, position)) {
-    const std::string& label = program.labels[e.worker][e.pc];
-    if (label.starts_with("L00.attn.")) {
-      merged.attended = std::max(merged.attended, e.done);
-    }
-    if (label == "L00.merge[0]") merged.merge = e;
-    if (label == "L00.o[0]") merged.projection = e;
-  }
-  return merged;
-}
-
-TEST(SimulateTest, WhereAttentionIsAloneItsReadersWaitForNoMerge) {
-  Target target = TestTarget(6);
-  target.costs = RoundTarget().costs;
-  target.hop_us = 4;
-  target.load_us = 0.125;
-  const isa::Program program = MustCompile(OddConfig(), target);
-  const Merged alone = MergedAt(program, target, 0);
-  EXPECT_EQ(alone.merge.ready, alone.merge.visited);
-  EXPECT_EQ(alone.projection.ready - alone.attended, 4000);
-  const Merged parts = MergedAt(program, target, 64);
-  EXPECT_EQ(parts.merge.done - parts.merge.ready, 1000);
-  EXPECT_GE(parts.projection.ready - parts.attended, 5000);
-}
-
 TEST(CostsTest, ClassesComeFromTheTable) {
   isa::GemvOperands op;
   op.prologue = isa::Prologue::kRmsNorm;
