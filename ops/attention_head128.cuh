@@ -59,9 +59,7 @@ __device__ __forceinline__ void PutQuery(uint32_t head, uint32_t element,
 #pragma unroll
   for (uint32_t i = 0; i < 2; ++i) {
     high[i] = ptx::PackBf16(v[2 * i], v[2 * i + 1]);
-    low[i] =
-        ptx::PackBf16(v[2 * i] - isa::FloatOfBits(high[i] << 16),
-                      v[2 * i + 1] - isa::FloatOfBits(high[i] & 0xffff0000u));
+    low[i] = ptx::PackBf16Rest(v[2 * i], v[2 * i + 1], high[i]);
   }
   *reinterpret_cast<uint2*>(QueryRow(head, false, context) + element * 2) =
       make_uint2(high[0], high[1]);
@@ -85,7 +83,7 @@ __device__ __forceinline__ Query<kSets> QueryOf(uint32_t group,
   return query;
 }
 
-// Adds up over the lanes what AttendTile leaves apart.
+// Adds up over the lanes what Weigh leaves apart.
 template <uint32_t kSets>
 __device__ __forceinline__ void FinishState(State<kSets>& state) {
 #pragma unroll

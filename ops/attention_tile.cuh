@@ -51,14 +51,11 @@ inline constexpr float kNone = -0x1p100f;
 
 // The order of the stages, which is that of a gemv with two matrices of one
 // panel each: rows of K and of V, in slabs of kPartRows.
-__device__ __forceinline__ uint32_t StreamedParts(uint32_t streamed) {
-  return (streamed + kPartRows - 1) / kPartRows;
-}
 __device__ inline GemvShape MakeRowsShape(uint32_t streamed) {
   GemvShape shape = {};
   shape.panels = streamed == 0 ? 0 : 1;
   shape.matrices = kPartStages;
-  shape.slabs = StreamedParts(streamed);
+  shape.slabs = (streamed + kPartRows - 1) / kPartRows;
   shape.chunk = 1;
   shape.group = 1;
   return shape;
@@ -244,8 +241,7 @@ __device__ __forceinline__ void AddWeighed(const uint4 (&v)[4],
   for (uint32_t i = 0; i < 2; ++i) {
     const float a = weights[2 * i], b = weights[2 * i + 1];
     high[i] = ptx::PackBf16(a, b);
-    low[i] = ptx::PackBf16(a - isa::FloatOfBits(high[i] << 16),
-                           b - isa::FloatOfBits(high[i] & 0xffff0000u));
+    low[i] = ptx::PackBf16Rest(a, b, high[i]);
   }
   const uint4 a = make_uint4(high[0], low[0], high[1], low[1]);
   const uint32_t words[4][4] = {{v[0].x, v[0].y, v[0].z, v[0].w},

@@ -139,9 +139,7 @@ __device__ __forceinline__ float WriteFragments(uint4* fragments,
 #pragma unroll
   for (uint32_t h = 0; h < 2; ++h) {
     high[h] = ptx::PackBf16(v[2 * h], v[2 * h + 1]);
-    low[h] =
-        ptx::PackBf16(v[2 * h] - isa::FloatOfBits(high[h] << 16),
-                      v[2 * h + 1] - isa::FloatOfBits(high[h] & 0xffff0000u));
+    low[h] = ptx::PackBf16Rest(v[2 * h], v[2 * h + 1], high[h]);
   }
   fragments[context.lane()] = make_uint4(high[0], high[1], low[0], low[1]);
   return squares;

@@ -28,6 +28,13 @@ __device__ inline uint32_t PackBf16(float low, float high) {
   return packed;
 }
 
+// The same of what PackBf16 leaves out, `packed` being its result.
+__device__ inline uint32_t PackBf16Rest(float low, float high,
+                                        uint32_t packed) {
+  return PackBf16(low - __uint_as_float(packed << 16),
+                  high - __uint_as_float(packed & 0xffff0000u));
+}
+
 // The higher one; a NaN if one of them is.
 __device__ inline float MaxOrNan(float a, float b) {
   float max;
