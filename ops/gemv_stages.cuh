@@ -76,32 +76,49 @@ __device__ __forceinline__ StageSource SourceOf(const isa::GemvOperands& op,
           static_cast<const char*>(at.w2) + begin, panel_bytes};
 }
 
-// The loader's side: calls issue(source, bytes, last) for every stage, in
-// order, until it returns false; `last` is true for the last one of a chunk.
-template <typename Issue>
-__device__ __forceinline__ void ForEachStage(const StageSource& source,
-                                             const GemvShape& shape,
-                                             Issue&& issue) {
-  for (uint32_t p0 = 0; p0 < shape.panels; p0 += shape.group) {
-    for (uint32_t c0 = 0; c0 < shape.slabs; c0 += shape.chunk) {
-      const uint32_t end = c0 + shape.ChunkSlabs(c0);
-      uint32_t left = shape.GroupPanels(p0) * shape.matrices * (end - c0);
-      for (uint32_t p = 0; p < shape.GroupPanels(p0); ++p) {
-        for (uint32_t m = 0; m < shape.matrices; ++m) {
-          const char* panel = (m == 0 ? source.w : source.w2) +
-                              uint64_t{p0 + p} * source.panel_bytes;
-          for (uint32_t slab = c0; slab < end; ++slab) {
-            const uint32_t begin = slab * isa::kStageBytes;
-            if (!issue(panel + begin,
-                       min(isa::kStageBytes, source.panel_bytes - begin),
-                       --left == 0)) {
-              return;
-            }
+// The loader's side: fills stages in their order. `ring` has BeginChunk(bytes),
+// Copy(source, bytes) of a stage and EndChunk(); where one of the first two
+// returns false, so does this, at once.
+template <typename Ring>
+__device__ __forceinline__ bool FillStages(const StageSource& source,
+                                           const GemvShape& shape, Ring& ring) {
+  const uint32_t matrices = shape.matrices;
+  const uint32_t panel_bytes = source.panel_bytes;
+  const uint32_t chunk_bytes = shape.chunk * isa::kStageBytes;
+  // Panels that follow each other in memory, in whole stages, are like one.
+  const bool joined = matrices == 1 && shape.chunk == shape.slabs &&
+                      panel_bytes % isa::kStageBytes == 0;
+  const char* group_w = source.w;
+  const char* group_w2 = source.w2;
+  uint32_t left = shape.panels;
+  while (left != 0) {
+    const uint32_t panels = min(left, shape.group);
+    for (uint32_t begin = 0; begin < panel_bytes; begin += chunk_bytes) {
+      const uint32_t bytes = min(panel_bytes - begin, chunk_bytes);
+      if (!ring.BeginChunk(panels * matrices * bytes)) return false;
+      const uint32_t run_bytes = joined ? panels * bytes : bytes;
+      const char* w = group_w + begin;
+      const char* w2 = group_w2 + begin;
+      for (uint32_t runs = joined ? 1 : panels * matrices; runs != 0; --runs) {
+        for (uint32_t at = 0; at < run_bytes; at += isa::kStageBytes) {
+          if (!ring.Copy(w + at, min(run_bytes - at, isa::kStageBytes))) {
+            return false;
           }
         }
+        w += panel_bytes;
+        if (matrices == 2) {
+          const char* const next = w;
+          w = w2;
+          w2 = next;
+        }
       }
+      ring.EndChunk();
     }
+    left -= panels;
+    group_w += panels * panel_bytes;
+    group_w2 += panels * panel_bytes;
   }
+  return true;
 }
 
 // The first of the four columns of a slab that this lane reads, of x and of g:

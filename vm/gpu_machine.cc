@@ -295,7 +295,7 @@ Fault GpuMachine::RefineFault() const {
 // ask for kCopiesOverPeak times what memory nominally gives; at most kMost, for
 // a driver that tells nonsense.
 uint32_t CopyIntervalCycles(const GpuInfo& info, size_t workers) {
-  constexpr double kCopiesOverPeak = 1.4;  // docs/performance.md
+  constexpr double kCopiesOverPeak = 1.15;  // docs/performance.md
   constexpr double kMost = 16384;
   if (info.memory_bytes_per_s <= 0) return 0;
   const double bytes = static_cast<double>(isa::kStageBytes) *

@@ -30,6 +30,12 @@ namespace mkvm::vm {
 
 inline constexpr bool kAblated = MKVM_ABLATED != 0;
 
+#if defined(__CUDA_ARCH__)
+inline constexpr int kArchitecture = __CUDA_ARCH__;
+#else
+inline constexpr int kArchitecture = 0;
+#endif
+
 inline constexpr uint32_t kLoadWarp = ops::kComputeWarps;
 inline constexpr uint32_t kFetchWarp = ops::kComputeWarps + 1;
 inline constexpr uint32_t kFinishWarp = ops::kComputeWarps + 2;  // and the next

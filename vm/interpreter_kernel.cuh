@@ -96,22 +96,17 @@ static __device__ __noinline__ bool PollChunk(SharedMemory* shared, Place place,
 namespace mkvm::vm {
 namespace {
 
-#if defined(__CUDA_ARCH__)
-inline constexpr int kArchitecture = __CUDA_ARCH__;
-#else
-inline constexpr int kArchitecture = 0;
-#endif
-
 __device__ void InitShared(const LaunchArguments& arguments,
                            ops::SharedMemory* shared) {
   for (uint32_t i = 0; i < ops::kInstructionSlots; ++i) {
     ptx::BarrierInit(&shared->slot_full[i], 32);  // the fetcher's lanes
     // The loader's lanes, the compute and the finishing threads.
-    ptx::BarrierInit(&shared->slot_empty[i],
-                     32 + ops::kComputeThreads + ops::kFinishThreads);
+    ptx::BarrierInit(&shared->slot_empty[i], ptx::CopyLanes(kArchitecture) +
+                                                 ops::kComputeThreads +
+                                                 ops::kFinishThreads);
   }
   for (uint32_t i = 0; i < ops::kMaxStages; ++i) {
-    ptx::BarrierInit(&shared->chunk_full[i], ptx::CopyArrivals(kArchitecture));
+    ptx::BarrierInit(&shared->chunk_full[i], ptx::CopyLanes(kArchitecture));
     ptx::BarrierInit(&shared->chunk_empty[i], ops::kComputeThreads);
   }
   for (uint32_t i = 0; i < 2; ++i) {
@@ -119,7 +114,8 @@ __device__ void InitShared(const LaunchArguments& arguments,
     ptx::BarrierInit(&shared->rows_done[i], ops::kFinishThreads);
   }
   ptx::BarrierInit(&shared->leave, ops::kComputeThreads);
-  ptx::BarrierInit(&shared->others_left, 32 + ops::kFinishThreads);
+  ptx::BarrierInit(&shared->others_left,
+                   ptx::CopyLanes(kArchitecture) + ops::kFinishThreads);
   shared->abort = arguments.abort;
   shared->fault = arguments.fault;
   shared->token_ring = arguments.token_ring;
@@ -162,7 +158,6 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
     Interpret(const __grid_constant__ LaunchArguments arguments) {
   extern __shared__ __align__(128) char memory[];
   auto* shared = reinterpret_cast<ops::SharedMemory*>(memory);
-  char* stages = memory + ops::kStagesOffset;
   const Cursor cursor = FirstPlace(arguments);
   bool over = false;
   if (threadIdx.x == 0) {
@@ -191,7 +186,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
     if (warp == kFetchWarp) {
       FetchLoop(arguments, context, cursor);
     } else if (warp == kLoadWarp) {
-      LoadLoop(arguments, context, cursor, stages);
+      LoadLoop(arguments, context, cursor);
     } else {
       FinishLoop(arguments, context);
       // What they have recorded is there for the fetcher.

@@ -13,41 +13,65 @@
 namespace mkvm::vm {
 
 // The loader's view of the stages: those from `stage` on are filled next, a
-// chunk of them at a time, as far as they are free.
+// chunk of them at a time, as far as they are free. The stream is as fast as
+// this is, a copy every half microsecond, so it is kept short.
 class StageRing {
  public:
-  __device__ StageRing(ops::SharedMemory* shared, char* stages,
-                       uint32_t num_stages, uint32_t interval_cycles)
+  __device__ StageRing(ops::SharedMemory* shared, uint32_t num_stages,
+                       uint32_t interval_cycles)
       : shared_(shared),
-        stages_(stages),
-        num_stages_(num_stages),
+        end_(ops::kStagesOffset + num_stages * isa::kStageBytes),
         interval_cycles_(interval_cycles),
         free_(num_stages),
         policy_(ptx::PolicyEvictFirst()) {}
 
-  // From here on, whether to leave the interval between copies. A burst of them
-  // makes all other accesses wait, and polls are what everybody waits for;
-  // except where the weights themselves are waited for.
-  __device__ void SetPaced(bool paced) { paced_ = paced; }
+  // Traced kernel: where to note when copies are made.
+  __device__ void SetRecord(ops::TraceRecord* record) { record_ = record; }
 
-  // Copies a stage, the `last` or not of its chunk, once one is free. False
-  // when the compute warps have left. Whole warp.
-  __device__ bool Issue(const char* source, uint32_t bytes, bool last) {
+  // The chunk of the copies up to EndChunk, `bytes` altogether. False when the
+  // compute warps have left, as Copy.
+  __device__ bool BeginChunk(uint32_t bytes) {
+    // With a free stage its barrier is free, too: no stage, no chunk.
     if (free_ == 0 && !WaitForOldest()) return false;
-    if (paced_) WaitForInterval();
-    last_copy_ = ptx::ClockCyclesLow();
-    ptx::CopyToShared(stages_ + stage_ * isa::kStageBytes, source, bytes,
-                      &shared_->chunk_full[chunk_ % ops::kMaxStages], policy_);
-    if (++stage_ == num_stages_) stage_ = 0;
+    ptx::ExpectCopies(full(), bytes);
+    announced_bytes_ = bytes;
+    return true;
+  }
+
+  // Copies a stage, once one is free.
+  __device__ bool Copy(const char* source, uint32_t bytes) {
+    if (free_ == 0 && !WaitForOldest()) return false;
+    WaitForInterval();
+    ptx::CopyToShared(reinterpret_cast<char*>(shared_) + stage_, source, bytes,
+                      full(), policy_);
+    stage_ += isa::kStageBytes;
+    if (stage_ == end_) stage_ = ops::kStagesOffset;
     --free_;
     ++of_chunk_;
-    if (last) EndChunk();
+    announced_bytes_ -= bytes;
+    if constexpr (ops::kTraced) {
+      record_->load_end = ops::TraceClock();
+      if (record_->load_begin == 0) record_->load_begin = record_->load_end;
+    }
     return true;
+  }
+
+  __device__ void EndChunk() {
+    ptx::EndCopies(full());
+    const uint32_t shift = SizeShift(chunk_);
+    sizes_ = (sizes_ & ~(uint64_t{kSizeMask} << shift)) |
+             uint64_t{of_chunk_ - 1} << shift;
+    ++chunk_;
+    of_chunk_ = 0;
   }
 
   // Waits until all copies have landed, which needs nobody's help.
   __device__ void Drain() {
-    if (of_chunk_ != 0) EndChunk();
+    // Of a chunk that was broken off.
+    if (announced_bytes_ != 0) {
+      ptx::ForgoCopies(full(), announced_bytes_);
+      EndChunk();
+    }
     for (; oldest_ != chunk_; ++oldest_) {
       while (!ptx::BarrierTestWait(
           &shared_->chunk_full[oldest_ % ops::kMaxStages], Parity(oldest_))) {
@@ -56,50 +80,60 @@ class StageRing {
   }
 
  private:
+  // A chunk's size less one, of one of kMaxStages chunks.
+  static constexpr uint32_t kSizeBits = 4;
+  static constexpr uint32_t kSizeMask = (1u << kSizeBits) - 1;
+  static_assert(ops::kMaxStages <= 1u << kSizeBits);
+  static_assert(ops::kMaxStages * kSizeBits <= 64);
+
   __device__ static uint32_t Parity(uint32_t chunk) {
     return chunk / ops::kMaxStages % 2;
+  }
+  __device__ static uint32_t SizeShift(uint32_t chunk) {
+    return chunk % ops::kMaxStages * kSizeBits;
+  }
+  __device__ uint64_t* full() const {
+    return &shared_->chunk_full[chunk_ % ops::kMaxStages];
   }
 
   // The oldest chunk's stages have been read by every compute warp.
   __device__ bool WaitForOldest() {
-    const bool read =
-        WaitPhase(&shared_->chunk_empty[oldest_ % ops::kMaxStages],
-                  Parity(oldest_), shared_);
-    // All lanes agree; and what each has acquired comes before lane 0's copy.
-    __syncwarp();
-    if (!__all_sync(0xffffffffu, read)) return false;
-    free_ += __shfl_sync(0xffffffffu, sizes_, oldest_ % ops::kMaxStages);
+    bool read = WaitPhase(&shared_->chunk_empty[oldest_ % ops::kMaxStages],
+                          Parity(oldest_), shared_);
+    if constexpr (ptx::CopyLanes(kArchitecture) > 1) {
+      read = __all_sync(0xffffffffu, read);
+    }
+    if (!read) return false;
+    free_ +=
+        (static_cast<uint32_t>(sizes_ >> SizeShift(oldest_)) & kSizeMask) + 1;
     ++oldest_;
     return true;
   }
 
-  __device__ void WaitForInterval() const {
-    while (ptx::ClockCyclesLow() - last_copy_ < interval_cycles_) {
-    }
+  // A burst of copies makes all other accesses wait, and polls are what
+  // everybody waits for.
+  __device__ void WaitForInterval() {
+    uint32_t now;
+    do {
+      now = ptx::ClockCyclesLow();
+    } while (now - last_copy_ < interval_cycles_);
+    last_copy_ = now;
   }
 
-  __device__ void EndChunk() {
-    ptx::EndCopies(&shared_->chunk_full[chunk_ % ops::kMaxStages]);
-    if (threadIdx.x % 32 == chunk_ % ops::kMaxStages) sizes_ = of_chunk_;
-    ++chunk_;
-    of_chunk_ = 0;
-  }
-
-  ops::SharedMemory* shared_;
-  char* stages_;
-  const uint32_t num_stages_;
+  ops::SharedMemory* const shared_;
+  const uint32_t end_;  // of the stages, from shared_
   const uint32_t interval_cycles_;
-  uint32_t last_copy_ = 0;  // when, on the SM's clock
-  bool paced_ = false;
-  uint32_t stage_ = 0;   // to be filled next
-  uint32_t free_;        // stages
-  uint32_t chunk_ = 0;   // being filled
-  uint32_t oldest_ = 0;  // that may still be read
-  uint32_t sizes_ = 0;   // stages of chunk i, in lane i % kMaxStages
-  uint32_t of_chunk_ = 0;
+  uint32_t last_copy_ = 0;               // when, on the SM's clock
+  uint32_t stage_ = ops::kStagesOffset;  // to be filled next, from shared_
+  uint32_t free_;                        // stages
+  uint32_t chunk_ = 0;                   // being filled
+  uint32_t of_chunk_ = 0;                // stages of it that are
+  uint32_t announced_bytes_ = 0;         // of it that are not
+  uint32_t oldest_ = 0;                  // chunk that may still be read
+  uint64_t sizes_ = 0;                   // of chunks, see SizeShift
   const uint64_t policy_;
+  ops::TraceRecord* record_ = nullptr;
 };
-static_assert(ops::kMaxStages <= 32);
 
 // What the loader knows about the cache rows that this launch has appended: in
 // an instruction's rows the newest one is what the same instruction, or an
@@ -145,23 +179,13 @@ __device__ inline ops::StageSource RowsOf(const ops::InstructionSlot& slot) {
 
 __device__ inline void LoadLoop(const LaunchArguments& arguments,
                                 const ops::DeviceContext& context,
-                                Cursor cursor, char* stages) {
-  ops::SharedMemory* shared = context.shared;
-  StageRing ring(shared, stages, arguments.num_stages,
-                 arguments.copy_interval_cycles);
+                                Cursor cursor) {
+  if (context.lane() >= ptx::CopyLanes(kArchitecture)) return;
+  ops::SharedMemory* shared =
+      ptx::InRegister<ops::SharedMemory>(context.shared);
+  StageRing ring(shared, arguments.num_stages, arguments.copy_interval_cycles);
   AppendedRows appended;
   bool running = true;
-  auto issue = [&](const char* source, uint32_t bytes, bool last) {
-    running = ring.Issue(source, bytes, last);
-    if constexpr (ops::kTraced) {
-      ops::TraceRecord& record = shared->slots[cursor.slot].record;
-      if (running && context.lane() == 0) {
-        record.load_end = ops::TraceClock();
-        if (record.load_begin == 0) record.load_begin = record.load_end;
-      }
-    }
-    return running;
-  };
   for (uint32_t visit = 0; running && cursor.pass < EndPass(arguments, cursor);
        ++visit) {
     if (!WaitPhase(&shared->slot_full[cursor.slot], cursor.slot_parity,
@@ -174,7 +198,7 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
         break;
       }
     }
-    const ops::InstructionSlot& slot = shared->slots[cursor.slot];
+    ops::InstructionSlot& slot = shared->slots[cursor.slot];
     const bool gemv =
         slot.instruction.opcode == static_cast<uint16_t>(isa::Opcode::kGemv);
     // The body for any heads reads its rows by itself.
@@ -183,20 +207,19 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
                       slot.attention.streamed != 0;
     if (rows && !appended.Wait(cursor, visit, shared)) break;
     if (gemv || rows) {
-      const ops::GemvShape& shape = slot.gemv;
-      // One of several chunks has nothing to wait for but what is loaded.
-      ring.SetPaced(shape.panels <= shape.group &&
-                    (gemv || shape.slabs <= shape.chunk));
-      ops::ForEachStage(
+      // Copied, so that it is read at once.
+      const ops::GemvShape shape = slot.gemv;
+      if constexpr (ops::kTraced) ring.SetRecord(&slot.record);
+      running = ops::FillStages(
           gemv ? ops::SourceOf(*reinterpret_cast<const isa::GemvOperands*>(
                                    slot.instruction.operands),
                                *reinterpret_cast<const ops::GemvAddresses*>(
                                    slot.addresses),
                                shape)
                : RowsOf(slot),
-          shape, issue);
+          shape, ring);
     }
-    // Each lane has read what it needs of the slot.
+    // These lanes have read what they need of the slot.
     ptx::BarrierArrive(&shared->slot_empty[cursor.slot]);
     cursor.Next();
   }

@@ -50,8 +50,8 @@ struct LaunchArguments {
   const uint32_t* producers;  // [counters]
   uint32_t* abort;            // [1], zero
   uint32_t num_stages;
-  // Between two copies of a stage, unless they are waited for: 0, or so that
-  // memory is not asked for much more than it can give.
+  // Between two copies of a stage: 0, or so that memory is not asked for much
+  // more than it can give.
   uint32_t copy_interval_cycles;
   uint32_t max_passes;
   int64_t first_position;

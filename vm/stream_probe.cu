@@ -27,29 +27,35 @@ __global__ void __launch_bounds__(32, 1)
   auto* full = reinterpret_cast<uint64_t*>(memory);
   if (threadIdx.x == 0) {
     for (uint32_t i = 0; i < num_stages; ++i) {
-      ptx::BarrierInit(&full[i], ptx::CopyArrivals(kArchitecture));
+      ptx::BarrierInit(&full[i], ptx::CopyLanes(kArchitecture));
     }
     ptx::FenceBarrierInit();
   }
   __syncwarp();
+  if (threadIdx.x >= ptx::CopyLanes(kArchitecture)) return;
   const uint64_t begin = stages_in_all * blockIdx.x / gridDim.x;
   const uint64_t end = stages_in_all * (blockIdx.x + 1) / gridDim.x;
+  const auto count = static_cast<uint32_t>(end - begin);
   const uint64_t policy = ptx::PolicyEvictFirst();
-  const auto issue = [&](uint64_t i) {
-    const uint32_t stage = static_cast<uint32_t>((i - begin) % num_stages);
-    ptx::CopyToShared(memory + kStagesAt + stage * isa::kStageBytes,
-                      data + i * isa::kStageBytes, isa::kStageBytes,
-                      &full[stage], policy);
+  const char* source = data + begin * isa::kStageBytes;
+  const auto issue = [&](uint32_t stage) {
+    ptx::ExpectCopies(&full[stage], isa::kStageBytes);
+    ptx::CopyToShared(memory + kStagesAt + stage * isa::kStageBytes, source,
+                      isa::kStageBytes, &full[stage], policy);
     ptx::EndCopies(&full[stage]);
+    source += isa::kStageBytes;
   };
-  for (uint64_t i = begin; i < end && i < begin + num_stages; ++i) issue(i);
-  for (uint64_t i = begin; i < end; ++i) {
-    const uint32_t stage = static_cast<uint32_t>((i - begin) % num_stages);
-    const auto parity = static_cast<uint32_t>((i - begin) / num_stages % 2);
+  for (uint32_t i = 0; i < count && i < num_stages; ++i) issue(i);
+  uint32_t stage = 0;
+  uint32_t parity = 0;
+  for (uint32_t i = 0; i < count; ++i) {
     while (!ptx::BarrierTestWait(&full[stage], parity)) {
     }
-    __syncwarp();
-    if (i + num_stages < end) issue(i + num_stages);
+    if (i + num_stages < count) issue(stage);
+    if (++stage == num_stages) {
+      stage = 0;
+      parity ^= 1;
+    }
   }
 }
 

@@ -11,6 +11,16 @@ __device__ inline uint32_t SharedAddress(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+// The same place in shared memory, kept in a register from here on. Where the
+// compiler can see what an address is made of, it makes it anew at every use,
+// out of a special register that is slow to read.
+template <typename T>
+__device__ __forceinline__ T* InRegister(T* pointer) {
+  uint32_t address = SharedAddress(pointer);
+  asm volatile("" : "+r"(address));
+  return static_cast<T*>(__cvta_shared_to_generic(address));
+}
+
 // Waits for `threads` threads at named barrier `id` (1..15) and orders their
 // shared and global accesses before it against those after it.
 __device__ inline void SyncNamed(uint32_t id, uint32_t threads) {

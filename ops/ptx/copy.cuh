@@ -9,9 +9,9 @@
 
 namespace mkvm::ptx {
 
-// The arrivals that EndCopies makes at its barrier: on sm_90 one by the first
-// lane, before that one per lane of the warp.
-__host__ __device__ inline constexpr uint32_t CopyArrivals(int architecture) {
+// The lanes of a warp that copy, all of them or, on sm_90, the first one; and
+// so the arrivals that EndCopies makes at its barrier.
+__host__ __device__ inline constexpr uint32_t CopyLanes(int architecture) {
   return architecture >= 900 ? 1 : 32;
 }
 
@@ -22,21 +22,41 @@ __device__ inline uint64_t PolicyEvictFirst() {
   return policy;
 }
 
-// Copies `bytes` from `source` to `destination` (shared memory). The phase of
-// `barrier`, which was initialised with CopyArrivals arrivals, completes when
-// this copy and the others since the phase began have landed, and EndCopies has
-// been called. Whole warp. REQUIRES: 16-byte alignment of both addresses and of
-// bytes.
-__device__ inline void CopyToShared(void* destination, const void* source,
-                                    uint32_t bytes, uint64_t* barrier,
-                                    uint64_t policy) {
-  const uint32_t lane = threadIdx.x % 32;
+// Announces `bytes` bytes of copies in this phase of `barrier`.
+__device__ inline void ExpectCopies(uint64_t* barrier, uint32_t bytes) {
 #if __CUDA_ARCH__ >= 900
-  if (lane != 0) return;
   asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(
                    SharedAddress(barrier)),
                "r"(bytes)
                : "memory");
+#else
+  (void)barrier;
+  (void)bytes;
+#endif
+}
+
+// Takes back what was announced of copies that won't be made.
+__device__ inline void ForgoCopies(uint64_t* barrier, uint32_t bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "mbarrier.complete_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(
+          SharedAddress(barrier)),
+      "r"(bytes)
+      : "memory");
+#else
+  (void)barrier;
+  (void)bytes;
+#endif
+}
+
+// Copies `bytes` from `source` to `destination` (shared memory). The phase of
+// `barrier`, which was initialised with CopyLanes arrivals, completes when all
+// that was announced has landed and EndCopies has been called. By CopyLanes
+// lanes. REQUIRES: 16-byte alignment of both addresses and of bytes.
+__device__ inline void CopyToShared(void* destination, const void* source,
+                                    uint32_t bytes, uint64_t* barrier,
+                                    uint64_t policy) {
+#if __CUDA_ARCH__ >= 900
   asm volatile(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
       ".L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
@@ -46,6 +66,7 @@ __device__ inline void CopyToShared(void* destination, const void* source,
 #else
   (void)barrier;
   (void)policy;
+  const uint32_t lane = threadIdx.x % 32;
   const uint32_t target = SharedAddress(destination);
   const char* from = static_cast<const char*>(source);
   for (uint32_t i = lane * 16; i < bytes; i += 32 * 16) {
@@ -64,10 +85,10 @@ __device__ inline void FenceProxyAsync() {
 #endif
 }
 
-// No more copies in this phase of `barrier`. By the warp that issued them.
+// No more copies in this phase of `barrier`. By the lanes that made them.
 __device__ inline void EndCopies(uint64_t* barrier) {
 #if __CUDA_ARCH__ >= 900
-  if (threadIdx.x % 32 == 0) BarrierArrive(barrier);
+  BarrierArrive(barrier);
 #else
   // Each lane's copies complete, then its arrival happens.
   asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(

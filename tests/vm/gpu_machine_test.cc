@@ -328,6 +328,25 @@ TEST_F(GpuMachineTest, GpuWatchdogNamesTheCounterOfATaggedEdge) {
               HasSubstr("gemv) for counter L00.h: 15 seen, 16 wanted"));
 }
 
+// When the compute warps give up, the loader waits for a free stage, and with
+// rings of some of these sizes it has loaded half of a chunk by then.
+TEST_F(GpuMachineTest, GpuLeavesWithAChunkHalfLoaded) {
+  Decoder decoder = MakeDecoder("h200", 4);
+  Labelled(decoder.program, "L00.gate_up[1]") = isa::Encode(isa::NopOperands{});
+  for (const uint32_t stages : {2u, 3u, 4u, 5u, 7u, 9u}) {
+    SCOPED_TRACE(absl::StrCat("stages ", stages));
+    decoder.program.target.stages = stages;
+    std::unique_ptr<Machine> machine = MakeGpu(decoder.program);
+    ASSERT_NE(machine, nullptr);
+    BindDecoder(decoder, *machine, {3}, 10);
+    RunOptions options;
+    options.max_passes = 10;
+    options.watchdog_seconds = 0.2;
+    EXPECT_EQ(machine->Run(options).status().code(),
+              absl::StatusCode::kDeadlineExceeded);
+  }
+}
+
 TEST_F(GpuMachineTest, GpuRefusesPositionsPastTheCache) {
   Decoder decoder = MakeDecoder("h200", 16);
   std::unique_ptr<Machine> machine = MakeGpu(decoder.program);
