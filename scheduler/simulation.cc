@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "isa/traffic.h"
 
@@ -31,19 +32,37 @@ Simulation::Simulation(const isa::Program& program, const Target& target,
       events_(events_or_null),
       memory_(target.stream_gb_per_s),
       counter_hop_us_(target.counter_hop_us.value_or(target.hop_us)),
-      signals_(program.counters.size(), 0),
       rounds_(program.counters.size() * positions.size()),
       waiting_(program.counters.size()),
       pass_ends_(positions.size(), 0) {
   for (const uint64_t position : positions) {
     kv_is_cold_.push_back(KvIsCold(target, program, position));
   }
+  const Writers writers(program);
   for (const std::vector<isa::Instruction>& queue : program.queues) {
     steps_.emplace_back();
     for (const isa::Instruction& instruction : queue) {
-      steps_.back().push_back(MakeStep(instruction));
+      steps_.back().push_back(MakeStep(instruction, writers));
     }
     workers_.emplace_back(program.target.stages, target.slots);
+  }
+  OpenRounds();
+}
+
+// Who is to come, by counter and pass.
+void Simulation::OpenRounds() {
+  for (const std::vector<Step>& queue : steps_) {
+    for (const Step& step : queue) {
+      const uint32_t counter = step.instruction->signal;
+      if (counter == isa::kNoCounter) continue;
+      for (uint32_t pass = 0; pass < positions_.size(); ++pass) {
+        Round& round = RoundAt(counter, pass);
+        ++round.counted_missing;
+        if (!step.active.Contains(positions_[pass])) continue;
+        ++round.tagged_missing;
+        round.is_written = true;
+      }
+    }
   }
 }
 
@@ -66,7 +85,8 @@ bool Simulation::Run() {
   });
 }
 
-Simulation::Step Simulation::MakeStep(const isa::Instruction& instruction) {
+Simulation::Step Simulation::MakeStep(const isa::Instruction& instruction,
+                                      const Writers& writers) {
   Step step;
   step.instruction = &instruction;
   step.cost = &FindCost(target_.costs, ClassOf(instruction));
@@ -82,6 +102,12 @@ Simulation::Step Simulation::MakeStep(const isa::Instruction& instruction) {
       step.polled = instruction.operands[i];
       break;
     }
+  }
+  step.active = ActivePositions(program_, instruction);
+  for (int i = 0; i < instruction.num_waits; ++i) {
+    if (!instruction.WaitIsTagged(i)) continue;
+    step.stand_ins[i] =
+        writers.StandInsOf(instruction, instruction.waits[i].counter);
   }
   return step;
 }
@@ -127,21 +153,39 @@ void Simulation::Pump(uint32_t w, double now) {
   }
 }
 
-// Whether a wait holds the worker; if so, it is told when that changes.
-bool Simulation::Park(uint32_t w) {
-  const Worker& worker = workers_[w];
-  const isa::Instruction& instruction = *StepOf(w).instruction;
-  for (int i = 0; i < instruction.num_waits; ++i) {
-    const uint32_t lag = instruction.WaitIsLagged(i) ? 1 : 0;
-    if (worker.pass < lag) continue;
-    const uint32_t counter = instruction.waits[i].counter;
-    const uint64_t producers = program_.counters[counter].producers;
-    if (signals_[counter] < (worker.pass - lag + 1) * producers) {
-      waiting_[counter].push_back(w);
-      return true;
+template <typename See>
+void Simulation::ForEachRound(uint32_t w, int wait, See see) {
+  const Step& step = StepOf(w);
+  const uint32_t lag = step.instruction->WaitIsLagged(wait) ? 1 : 0;
+  if (workers_[w].pass < lag) return;
+  const uint32_t pass = workers_[w].pass - lag;
+  const uint32_t counter = step.instruction->waits[wait].counter;
+  const Round& round = RoundAt(counter, pass);
+  if (!step.instruction->WaitIsTagged(wait)) return see(counter, round);
+  if (IsIdle(w)) return;
+  if (round.is_written) return see(counter, round);
+  for (const Writers::StandIn& other : step.stand_ins[wait]) {
+    if (other.positions.Contains(positions_[pass])) {
+      see(other.counter, RoundAt(other.counter, pass));
     }
   }
-  return false;
+}
+
+// Whether a wait holds the worker; if so, it is told when that changes.
+bool Simulation::Park(uint32_t w) {
+  const isa::Instruction& instruction = *StepOf(w).instruction;
+  uint32_t missing = isa::kNoCounter;
+  for (int i = 0; i < instruction.num_waits; ++i) {
+    const bool tagged = instruction.WaitIsTagged(i);
+    ForEachRound(w, i, [&](uint32_t counter, const Round& round) {
+      if ((tagged ? round.tagged_missing : round.counted_missing) > 0) {
+        missing = counter;
+      }
+    });
+  }
+  if (missing == isa::kNoCounter) return false;
+  waiting_[missing].push_back(w);
+  return true;
 }
 
 void Simulation::Visit(uint32_t w, double now) {
@@ -170,24 +214,26 @@ double Simulation::ReadyTime(uint32_t w) {
   double data = 0;
   double last = 0;
   for (int i = 0; i < step.instruction->num_waits; ++i) {
-    const Round* round = RoundOf(*step.instruction, i, worker.pass);
-    if (round == nullptr) continue;
-    if (step.instruction->WaitIsTagged(i)) {
-      data = std::max(data, round->tagged.SeenBy(w, target_.hop_us));
-      continue;
-    }
-    const double seen = round->counted.SeenBy(w, counter_hop_us_);
-    waited = std::max({waited, worker.visited + target_.load_us, seen});
-    if (worker.event.last_wait < 0 || seen > last) {
-      worker.event.last_wait = static_cast<int8_t>(i);
-      last = seen;
-    }
+    const bool tagged = step.instruction->WaitIsTagged(i);
+    ForEachRound(w, i, [&](uint32_t, const Round& round) {
+      if (tagged) {
+        data = std::max(data, round.tagged.SeenBy(w, target_.hop_us));
+        return;
+      }
+      const double seen = round.counted.SeenBy(w, counter_hop_us_);
+      waited = std::max({waited, worker.visited + target_.load_us, seen});
+      if (worker.event.last_wait < 0 || seen > last) {
+        worker.event.last_wait = static_cast<int8_t>(i);
+        last = seen;
+      }
+    });
   }
   worker.event.waited = ToNanos(waited);
+  const bool reads = step.reads_activations && !IsIdle(w);
   const double load_us =
-      step.reads_activations ? step.cost->load_us.value_or(target_.load_us) : 0;
+      reads ? step.cost->load_us.value_or(target_.load_us) : 0;
   const double ready = std::max(waited + load_us, data);
-  if (step.polled != isa::kNoBuffer) {
+  if (step.polled != isa::kNoBuffer && reads) {
     worker.event.poll_begin = ToNanos(ready - load_us);
     worker.event.last_buffer = step.polled;
   }
@@ -199,6 +245,10 @@ void Simulation::BeginBody(uint32_t w, double now) {
   Worker& worker = workers_[w];
   const Step& step = StepOf(w);
   const uint64_t position = positions_[worker.pass];
+  if (IsIdle(w)) {
+    worker.state = Worker::State::kDone;
+    return Schedule(w, now);
+  }
   const PerUnit<uint32_t> work =
       WorkOf(*step.instruction, {.position = position,
                                  .panels = target_.panels,
@@ -254,6 +304,7 @@ void Simulation::EndStage(uint32_t w, double now) {
 void Simulation::Finish(uint32_t w, double now) {
   Worker& worker = workers_[w];
   const isa::Instruction& instruction = *StepOf(w).instruction;
+  const uint32_t pass = worker.pass, pc = worker.pc;
   const bool releases = instruction.signal != isa::kNoCounter &&
                         (instruction.flags & isa::kFlagRelease) != 0;
   const double signaled =
@@ -285,21 +336,23 @@ void Simulation::Finish(uint32_t w, double now) {
                     target_.instruction_us);
   }
   if (instruction.signal != isa::kNoCounter) {
-    Signal(instruction.signal, w, now, signaled);
+    Signal(w, pass, pc, now, signaled);
   }
 }
 
-// Ticks the counter; if that completes a round, those who wait look again.
-void Simulation::Signal(uint32_t counter, uint32_t w, double done,
+// Tells the counter's round; if that completes it, those who wait look again.
+void Simulation::Signal(uint32_t w, uint32_t pass, uint32_t pc, double done,
                         double signaled) {
-  const uint64_t producers = program_.counters[counter].producers;
-  const uint64_t round = producers == 0 ? 0 : signals_[counter] / producers;
-  ++signals_[counter];
-  if (round >= positions_.size()) return;
-  Round& r = rounds_[size_t{counter} * positions_.size() + round];
-  r.tagged.Publish(done, w);
-  r.counted.Publish(signaled, w);
-  if (signals_[counter] % std::max<uint64_t>(producers, 1) != 0) return;
+  const Step& step = steps_[w][pc];
+  const uint32_t counter = step.instruction->signal;
+  Round& round = RoundAt(counter, pass);
+  round.counted.Publish(signaled, w);
+  bool complete = --round.counted_missing == 0;
+  if (step.active.Contains(positions_[pass])) {
+    round.tagged.Publish(done, w);
+    complete |= --round.tagged_missing == 0;
+  }
+  if (!complete) return;
   for (const uint32_t waiter : std::exchange(waiting_[counter], {})) {
     Visit(waiter, done);
   }

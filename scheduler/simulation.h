@@ -3,6 +3,7 @@
 #ifndef MKVM_SCHEDULER_SIMULATION_H_
 #define MKVM_SCHEDULER_SIMULATION_H_
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <queue>
@@ -11,6 +12,7 @@
 
 #include "absl/types/span.h"
 #include "isa/program.h"
+#include "scheduler/activity.h"
 #include "scheduler/completion.h"
 #include "scheduler/costs.h"
 #include "scheduler/target.h"
@@ -42,12 +44,18 @@ class Simulation {
     uint32_t polled = isa::kNoBuffer;  // the first buffer polled
     bool reads_activations = false;
     bool is_attention = false;
+    Positions active;  // at others it is idle
+    // Of tagged waits, whose data they are for where all producers are idle.
+    std::array<std::vector<Writers::StandIn>, isa::kMaxWaits> stand_ins;
   };
 
   // A counter in one pass.
   struct Round {
     Completion tagged;   // the producers' last writes
     Completion counted;  // their signals
+    // Producers of either that have not come yet. Idle ones write nothing.
+    uint32_t tagged_missing = 0, counted_missing = 0;
+    bool is_written = false;  // by any producer
   };
 
   // What a slot of the worker knows before the compute side comes to it.
@@ -79,7 +87,8 @@ class Simulation {
 
   using Appointment = std::pair<double, uint32_t>;  // time, worker
 
-  Step MakeStep(const isa::Instruction& instruction);
+  Step MakeStep(const isa::Instruction& instruction, const Writers& writers);
+  void OpenRounds();
   void Schedule(uint32_t w, double time) { agenda_.emplace(time, w); }
   void Advance(uint32_t w, double now);
   void Pump(uint32_t w, double now);
@@ -90,18 +99,21 @@ class Simulation {
   void BeginStage(uint32_t w, double now);
   void EndStage(uint32_t w, double now);
   void Finish(uint32_t w, double now);
-  void Signal(uint32_t counter, uint32_t w, double done, double signaled);
+  // By instruction `pc` of the worker in that pass.
+  void Signal(uint32_t w, uint32_t pass, uint32_t pc, double done,
+              double signaled);
 
   const Step& StepOf(uint32_t w) const { return steps_[w][workers_[w].pc]; }
-  // The round of the counter that the wait is for; nullptr when it is for none.
-  const Round* RoundOf(const isa::Instruction& instruction, int wait,
-                       uint32_t pass) const {
-    const uint32_t lag = instruction.WaitIsLagged(wait) ? 1 : 0;
-    if (pass < lag) return nullptr;
-    return &rounds_[size_t{instruction.waits[wait].counter} *
-                        positions_.size() +
-                    pass - lag];
+  bool IsIdle(uint32_t w) const {
+    return !StepOf(w).active.Contains(positions_[workers_[w].pass]);
   }
+  Round& RoundAt(uint32_t counter, uint32_t pass) {
+    return rounds_[size_t{counter} * positions_.size() + pass];
+  }
+  // Calls see(counter, round) for what the worker's wait is for: nothing of a
+  // lagged wait in the first pass, nor of a tagged one if it is idle.
+  template <typename See>
+  void ForEachRound(uint32_t w, int wait, See see);
 
   const isa::Program& program_;
   const Target& target_;
@@ -112,7 +124,6 @@ class Simulation {
   const double counter_hop_us_;
   std::vector<std::vector<Step>> steps_;
   std::vector<Worker> workers_;
-  std::vector<uint64_t> signals_;               // of each counter, so far
   std::vector<Round> rounds_;                   // counter * passes + pass
   std::vector<std::vector<uint32_t>> waiting_;  // workers, by counter
   std::vector<double> pass_ends_;

@@ -313,6 +313,48 @@ TEST(SimulateTest, ACompiledProgram) {
   EXPECT_EQ(parsed->events.size(), trace->events.size());
 }
 
+// The longest that a pass of a small model takes if each instruction of that
+// opcode costs 1 ms more.
+double PassUs(absl::string_view costly, uint64_t position) {
+  Target target = TestTarget(6);
+  target.costs.clear();
+  target.costs[std::string(costly)].fixed_us = 1000;
+  const isa::Program program = MustCompile(OddConfig(), target);
+  const std::vector<double> ends =
+      SimulatePassEnds(program, target, {position});
+  EXPECT_EQ(ends.size(), 1u);
+  return ends.empty() ? 0 : ends[0];
+}
+
+TEST(SimulateTest, MergesAreIdleWhereSplitZeroWorksAlone) {
+  EXPECT_LT(PassUs("attention_merge", 63), 1000);
+  // Three layers.
+  EXPECT_GT(PassUs("attention_merge", 64), 3000);
+}
+
+TEST(SimulateTest, TheProjectionWaitsForAttentionThatWorksAlone) {
+  EXPECT_GT(PassUs("attention", 63), 3000);
+  EXPECT_LT(PassUs("attention", 63), 4000);  // one split of each layer
+  EXPECT_GT(PassUs("attention", 64), 3000);
+}
+
+TEST(SimulateTest, AnIdleInstructionTakesNoTime) {
+  const Target target = TestTarget(6);
+  const isa::Program program = MustCompile(OddConfig(), target);
+  const absl::StatusOr<trace::Trace> trace =
+      Simulate(program, target, {.first_position = 5, .passes = 2});
+  ASSERT_TRUE(trace.ok()) << trace.status();
+  int idle = 0;
+  for (const trace::Event& e : trace->events) {
+    const isa::Instruction& i = program.queues[e.worker][e.pc];
+    if (!Is(i, isa::Opcode::kAttentionMerge)) continue;
+    EXPECT_EQ(e.done, e.visited);
+    EXPECT_EQ(e.poll_begin, trace::kNever);
+    ++idle;
+  }
+  EXPECT_GT(idle, 0);
+}
+
 TEST(CostsTest, ClassesComeFromTheTable) {
   isa::GemvOperands op;
   op.prologue = isa::Prologue::kRmsNorm;
