@@ -27,7 +27,7 @@ void BodyFit::Add(const Recording& recording, size_t number,
     kv_is_cold[position] = KvIsCold(target, trace.program, position);
   }
   for (const trace::Event& event : trace.events) {
-    if (!IsWhole(event)) continue;
+    if (!IsWhole(event) || recording.IsIdle(event)) continue;
     const isa::Instruction& instruction = recording.InstructionOf(event);
     const size_t c = ClassIndex(ClassOf(instruction));
     const trace::Nanos ready = trace::ReadyTime(event);

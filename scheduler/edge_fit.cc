@@ -30,7 +30,7 @@ std::vector<Look> Looks(const std::vector<Recording>& recordings,
     const std::vector<trace::Event>& events = recording.trace().events;
     for (trace::EventIndex e = 0; e < events.size(); ++e) {
       const trace::Event& event = events[e];
-      if (!IsWhole(event)) continue;
+      if (!IsWhole(event) || recording.IsIdle(event)) continue;
       Waits waits = recording.WaitsOf(e);
       if (!waits.known) continue;
       waits.by_counter &= event.waited != trace::kNever;

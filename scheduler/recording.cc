@@ -12,6 +12,12 @@ Recording::Recording(const trace::Trace& trace)
   for (const trace::Join& join : dependencies_.joins()) {
     joins_.push_back(CompletionOf(join));
   }
+  for (const std::vector<isa::Instruction>& queue : trace.program.queues) {
+    active_.emplace_back();
+    for (const isa::Instruction& instruction : queue) {
+      active_.back().push_back(ActivePositions(trace.program, instruction));
+    }
+  }
 }
 
 Waits Recording::WaitsOf(trace::EventIndex index) const {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "isa/program.h"
+#include "scheduler/activity.h"
 #include "scheduler/completion.h"
 #include "trace/dependencies.h"
 #include "trace/trace.h"
@@ -42,6 +43,10 @@ class Recording {
   uint64_t PositionOf(const trace::Event& event) const {
     return static_cast<uint64_t>(trace_.first_position) + event.pass;
   }
+  // Neither reads nor writes in its pass, and says nothing of its class.
+  bool IsIdle(const trace::Event& event) const {
+    return !active_[event.worker][event.pc].Contains(PositionOf(event));
+  }
   Waits WaitsOf(trace::EventIndex index) const;
 
  private:
@@ -52,6 +57,7 @@ class Recording {
   trace::Dependencies dependencies_;
   trace::Phases phases_;
   std::vector<std::optional<Completion>> joins_;  // as dependencies_.joins()
+  std::vector<std::vector<Positions>> active_;    // by worker and place
 };
 
 }  // namespace mkvm::scheduler
