@@ -24,6 +24,7 @@ constexpr Switch kSwitches[] = {
     {"no_fuse", &AblationFlags::no_fuse, false},
     {"no_split_kv", &AblationFlags::no_split_kv, false},
     {"no_attend_alone", &AblationFlags::no_attend_alone, false},
+    {"nops", &AblationFlags::nops, false},
 };
 constexpr char kFetchDepth[] = "fetch_depth";
 
@@ -60,6 +61,9 @@ void AblationFlags::AddTo(Flags& flags) {
   flags.Add("no_attend_alone", &no_attend_alone,
             "ablation: compile with several of them, and a merge, while the\n"
             "context is short too");
+  flags.Add("nops", &nops,
+            "ablation: compile with a nop before every instruction, to see\n"
+            "what interpreting one costs");
 }
 
 absl::Status AblationFlags::Check(absl::string_view program) const {
@@ -103,6 +107,7 @@ void AblationFlags::ApplyTo(scheduler::CompileOptions& options) const {
   options.fuse = !no_fuse;
   options.split_kv = !no_split_kv;
   options.attend_alone = !no_attend_alone;
+  options.nops = nops;
 }
 
 bool AblationFlags::OfMachine() const { return !Names(*this, true).empty(); }
@@ -136,7 +141,7 @@ absl::StatusOr<AblationFlags> ParseAblation(absl::string_view name,
     return UsageError(absl::StrCat(
         flag, ": \"", part,
         "\" is not none, no_prefetch, fetch_depth=N, launch_per_pass, "
-        "launch_per_op, no_fuse, no_split_kv or no_attend_alone"));
+        "launch_per_op, no_fuse, no_split_kv, no_attend_alone or nops"));
   }
   return flags;
 }

@@ -26,6 +26,7 @@ struct AblationFlags {
   bool no_fuse = false;
   bool no_split_kv = false;
   bool no_attend_alone = false;
+  bool nops = false;
 
   void AddTo(Flags& flags);
   // Usage errors: numbers out of range, two that exclude each other, one of the

@@ -119,7 +119,7 @@ Flags MakeBenchFlags(BenchFlags& f) {
   flags.Add("ablate", &f.ablate, "LIST",
             "several of these, a setup each: none, no_prefetch,\n"
             "fetch_depth=N, launch_per_pass, launch_per_op, no_fuse,\n"
-            "no_split_kv, no_attend_alone, or some joined by +");
+            "no_split_kv, no_attend_alone, nops, or some joined by +");
   flags.Add("roofline", &f.roofline,
             "measure the read-only stream, -r times, and nothing else");
   flags.Add("interpretation", &f.interpretation,

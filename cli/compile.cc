@@ -35,6 +35,7 @@ struct CompileFlags {
   bool no_fuse = false;
   bool no_split_kv = false;
   bool no_attend_alone = false;
+  bool nops = false;
   std::string dump;
   std::string simulate;
   std::string positions;
@@ -67,6 +68,7 @@ Flags MakeFlags(CompileFlags& f) {
   flags.Add("no_split_kv", &f.no_split_kv, "one attention worker per kv head");
   flags.Add("no_attend_alone", &f.no_attend_alone,
             "several of them, and a merge, while the context is short too");
+  flags.Add("nops", &f.nops, "a nop before every instruction");
   flags.Add("dump", &f.dump, "graph|tiles|placement|queues",
             "print what a pass made, to stdout");
   flags.Add("simulate", &f.simulate, "FILE.mkt",
@@ -235,6 +237,7 @@ absl::Status CompileVerb(Args args) {
   options.fuse = !f.no_fuse;
   options.split_kv = !f.no_split_kv;
   options.attend_alone = !f.no_attend_alone;
+  options.nops = f.nops;
 
   scheduler::Dumps dumps;
   absl::StatusOr<isa::Program> program =

@@ -97,4 +97,19 @@ Program WithCountersOnly(Program program) {
   return program;
 }
 
+Program WithNops(const Program& program) {
+  Program with = program;
+  for (size_t w = 0; w < program.queues.size(); ++w) {
+    with.queues[w].clear();
+    with.labels[w].clear();
+    for (size_t pc = 0; pc < program.queues[w].size(); ++pc) {
+      with.queues[w].push_back(Encode(NopOperands{}));
+      with.queues[w].push_back(program.queues[w][pc]);
+      with.labels[w].push_back("nop");
+      with.labels[w].push_back(program.labels[w][pc]);
+    }
+  }
+  return with;
+}
+
 }  // namespace mkvm::isa

@@ -106,6 +106,11 @@ absl::StatusOr<Program> ReadProgramFile(absl::string_view path);
 // polled operands, every signal a release. Results are bit-identical.
 Program WithCountersOnly(Program program);
 
+// The same program with a nop before every instruction, which waits for nothing
+// and tells nobody. Results are bit-identical; the difference in time is what
+// interpreting an instruction costs.
+Program WithNops(const Program& program);
+
 }  // namespace mkvm::isa
 
 #endif  // MKVM_ISA_PROGRAM_H_

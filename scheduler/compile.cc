@@ -43,6 +43,7 @@ absl::StatusOr<isa::Program> Run(const model::Config& config,
       !status.ok()) {
     return status;
   }
+  if (options.nops) program = isa::WithNops(program);
   if (dumps != nullptr) {
     dumps->graph = DumpGraph(graph);
     dumps->tiles = DumpTiles(graph, tiles);

@@ -26,6 +26,7 @@ struct CompileOptions {
   // With split_kv and fuse: while all positions are in the first block, one
   // worker per kv head attends to them, and nobody merges.
   bool attend_alone = true;
+  bool nops = false;  // one before every instruction (isa::WithNops)
 };
 
 // Names of the buffers that a compiled decode program shares with its host:

@@ -20,8 +20,8 @@ Device SomeGpu() {
 TEST(AblationFlags, NamesGoBothWays) {
   for (const char* name :
        {"none", "no_prefetch", "fetch_depth=3", "launch_per_pass",
-        "launch_per_op", "no_fuse", "no_split_kv", "no_attend_alone",
-        "no_prefetch+launch_per_op+fetch_depth=1+no_fuse+no_split_kv"}) {
+        "launch_per_op", "no_fuse", "no_split_kv", "no_attend_alone", "nops",
+        "no_prefetch+launch_per_op+fetch_depth=1+no_fuse+no_split_kv+nops"}) {
     const absl::StatusOr<AblationFlags> flags = ParseAblation(name, "--ablate");
     ASSERT_TRUE(flags.ok()) << flags.status();
     EXPECT_EQ(flags->Name(), name);
@@ -45,6 +45,9 @@ TEST(AblationFlags, SetTheMachineAndTheCompiler) {
   EXPECT_TRUE(options.attend_alone);
   ParseAblation("no_attend_alone", "")->ApplyTo(options);
   EXPECT_FALSE(options.attend_alone);
+  EXPECT_FALSE(options.nops);
+  ParseAblation("nops", "")->ApplyTo(options);
+  EXPECT_TRUE(options.nops);
   // None sets everything back.
   ASSERT_TRUE(AblationFlags().ApplyTo(device).ok());
   EXPECT_EQ(device.ablations, vm::GpuAblations());

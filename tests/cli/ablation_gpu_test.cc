@@ -14,10 +14,17 @@ using nlohmann::json;
 using testing::HasSubstr;
 
 const std::vector<std::string>& Names() {
-  static const auto* names = new std::vector<std::string>{
-      "none",           "no_prefetch", "fetch_depth=1", "launch_per_pass",
-      "launch_per_op",  "no_fuse",     "no_split_kv",   "launch_per_op+no_fuse",
-      "no_attend_alone"};
+  static const auto* names =
+      new std::vector<std::string>{"none",
+                                   "no_prefetch",
+                                   "fetch_depth=1",
+                                   "launch_per_pass",
+                                   "launch_per_op",
+                                   "no_fuse",
+                                   "no_split_kv",
+                                   "launch_per_op+no_fuse",
+                                   "no_attend_alone",
+                                   "nops"};
   return *names;
 }
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "absl/strings/str_cat.h"
@@ -70,6 +71,32 @@ TEST(AblationVerbs, RunCompilesWithout) {
   EXPECT_EQ(tokens[""], tokens["--no_split_kv"]);
   EXPECT_THAT(traced["--no_fuse"], HasSubstr("silu_mul"));
   EXPECT_THAT(traced[""], testing::Not(HasSubstr("silu_mul")));
+}
+
+TEST(AblationVerbs, NopsDoubleTheInstructionsAndChangeNoToken) {
+  std::vector<std::string> tokens;
+  std::vector<size_t> traced;
+  for (const bool nops : {false, true}) {
+    std::vector<std::string> args = {"run",         "--device",
+                                     "cpu",         "--config",
+                                     "qwen3-tiny",  "--model",
+                                     "synthetic:1", "-n",
+                                     "6",           "--prompt_ids",
+                                     "1,2,3",       "--ignore_eos",
+                                     "--trace",     TestFolder() + "/t.mkt"};
+    if (nops) args.push_back("--nops");
+    const Outcome outcome = RunMkvm(args);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    tokens.push_back(outcome.out);
+    const Outcome events =
+        RunMkvm({"trace", TestFolder() + "/t.mkt", "--csv", "-"});
+    ASSERT_EQ(events.exit_code, 0) << events.err;
+    // Less the line of names.
+    traced.push_back(std::count(events.out.begin(), events.out.end(), '\n') -
+                     1);
+  }
+  EXPECT_EQ(tokens[0], tokens[1]);
+  EXPECT_EQ(traced[1], 2 * traced[0]);
 }
 
 TEST(AblationVerbs, InterpretationHasThreeForms) {

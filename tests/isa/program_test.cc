@@ -94,6 +94,26 @@ TEST(Program, WithCountersOnlyKeepsTheEdges) {
   EXPECT_EQ(after.queues[0][0].signal, 0u);
 }
 
+TEST(Program, WithNopsPutsOneBeforeEveryInstruction) {
+  const Program before = SmallProgram();
+  const Program after = WithNops(before);
+  ASSERT_EQ(after.queues.size(), before.queues.size());
+  for (size_t w = 0; w < before.queues.size(); ++w) {
+    ASSERT_EQ(after.queues[w].size(), 2 * before.queues[w].size());
+    ASSERT_EQ(after.labels[w].size(), after.queues[w].size());
+    for (size_t pc = 0; pc < before.queues[w].size(); ++pc) {
+      const Instruction& nop = after.queues[w][2 * pc];
+      EXPECT_EQ(nop.opcode, static_cast<uint16_t>(Opcode::kNop));
+      EXPECT_EQ(nop.num_waits, 0);
+      EXPECT_EQ(nop.signal, kNoCounter);
+      EXPECT_EQ(std::memcmp(&after.queues[w][2 * pc + 1], &before.queues[w][pc],
+                            sizeof(Instruction)),
+                0);
+      EXPECT_EQ(after.labels[w][2 * pc + 1], before.labels[w][pc]);
+    }
+  }
+}
+
 TEST(Program, RoundTripsField) {
   const Program program = SmallProgram();
   const auto again = ParseProgram(SerializeProgram(program));
