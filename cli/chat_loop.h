@@ -65,7 +65,6 @@ class ChatLoop {
   int64_t answers_ = 0;
   int64_t answer_tokens_ = 0;
   bool warned_ = false;
-  bool leave_ = false;
 };
 
 }  // namespace mkvm::cli

@@ -29,7 +29,7 @@
 namespace mkvm::isa {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef MKVM_SANITIZED
 constexpr int kMutantsPerKindAndProgram = 2;
 #else
 constexpr int kMutantsPerKindAndProgram = 24;
@@ -116,8 +116,6 @@ struct Observed {
   absl::Status status;
   std::vector<int32_t> tokens;
   std::map<std::string, std::string> buffers;  // bytes
-
-  friend bool operator==(const Observed&, const Observed&) = default;
 };
 
 // Something for every weight and input, the same for the same name.
