@@ -8,7 +8,8 @@ packages=(build-essential cmake ninja-build pkg-config
           libpcre2-dev libutf8proc-dev libedit-dev
           clang-format clang-tidy python3)
 
-say() { printf '\n== %s\n' "$*"; }
+# With the minutes since the script began.
+say() { printf '\n== %s (%d min)\n' "$*" "$((SECONDS / 60))"; }
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi

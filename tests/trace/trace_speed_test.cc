@@ -15,7 +15,7 @@
 namespace mkvm::trace {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef MKVM_SANITIZED
 constexpr double kSlowness = 20;
 #elif !defined(NDEBUG) || !defined(__OPTIMIZE__)
 constexpr double kSlowness = 20;
