@@ -22,6 +22,7 @@
 #ifndef MKVM_OPS_ATTENTION_TILE_CUH_
 #define MKVM_OPS_ATTENTION_TILE_CUH_
 
+#include "ops/attention_part.h"
 #include "ops/device_context.cuh"
 #include "ops/kv_layout.h"
 #include "ops/ptx/math.cuh"
@@ -29,37 +30,14 @@
 
 namespace mkvm::ops::head128 {
 
-inline constexpr uint32_t kDim = kPermutedHeadDim;
-inline constexpr uint32_t kRowBytes = kDim * 2;
 inline constexpr uint32_t kChunkBytes = kCacheChunk * 2;
-inline constexpr uint32_t kTileRows = 16;
-// Warps with different rows, and with different elements of P V.
-inline constexpr uint32_t kRowWarps = 4;
+// Warps with the same rows have different elements of P V.
 inline constexpr uint32_t kHalves = kComputeWarps / kRowWarps;
 inline constexpr uint32_t kHalfDim = kDim / kHalves;
-inline constexpr uint32_t kPartRows = kTileRows * kRowWarps;
-inline constexpr uint32_t kPartStages = 2;
-static_assert(kPartRows * kRowBytes == isa::kStageBytes);
 // A lane has one chunk of a row of V.
 static_assert(kHalfDim == 8 * kCacheChunk);
-// Heads whose scores one product gives.
-inline constexpr uint32_t kSetHeads = 4;
-// Heads at most.
-inline constexpr uint32_t kMaxHeads = 8;
 // Ranks below every score, and 2^(kNone - score) is 0. An f24.
 inline constexpr float kNone = -0x1p100f;
-
-// The order of the stages, which is that of a gemv with two matrices of one
-// panel each: rows of K and of V, in slabs of kPartRows.
-__device__ inline GemvShape MakeRowsShape(uint32_t streamed) {
-  GemvShape shape = {};
-  shape.panels = streamed == 0 ? 0 : 1;
-  shape.matrices = kPartStages;
-  shape.slabs = (streamed + kPartRows - 1) / kPartRows;
-  shape.chunk = 1;
-  shape.group = 1;
-  return shape;
-}
 
 __device__ __forceinline__ uint32_t RowWarp(const DeviceContext& context) {
   return context.warp() % kRowWarps;

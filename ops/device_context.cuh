@@ -133,10 +133,10 @@ class DeviceContext {
     return slot()->instruction.OperandIsPolled(operand);
   }
   __device__ bool IsF24(uint32_t operand) const {
-    return slot()->f24_operands >> operand & 1;
+    return slot()->head.f24_operands >> operand & 1;
   }
   __device__ bool IsPanels(uint32_t operand) const {
-    return slot()->panel_operands >> operand & 1;
+    return slot()->head.panel_operands >> operand & 1;
   }
   __device__ Place place() const {
     return {slot()->head.pass, slot()->head.pc, slot()->instruction.opcode};

@@ -1,20 +1,14 @@
-// The weights of a gemv: the shape of their stages, and the way from a stage to
-// a warp's sums.
+// The weights of a gemv: their way into the stages (whose order is
+// ops/gemv_shape.h's), and from a stage to a warp's sums.
 //
-// A stage is one panel (8 rows) by up to 1024 columns (a slab). Within a slab,
-// the tiles of 32 columns go round the 8 compute warps: warp w owns tiles w,
-// w+8, w+16, w+24 and multiplies them on the tensor cores. One mma.m16n8k16
-// takes 8 rows x 32 columns as its A operand (ops/panel.h); its B operand holds
-// the vector's two column halves, each split into an upper and a lower bf16 so
-// that no activation bit is lost:
+// Within a slab, the tiles of 32 columns go round the 8 compute warps: warp w
+// owns tiles w, w+8, w+16, w+24 and multiplies them on the tensor cores. One
+// mma.m16n8k16 takes 8 rows x 32 columns as its A operand (ops/panel.h); its B
+// operand holds the vector's two column halves, each split into an upper and a
+// lower bf16 so that no activation bit is lost:
 //
 //   B column   0            1            2            3            4..7
 //              half 0 high  half 1 high  half 0 low   half 1 low   zero
-//
-// Order of stages: group by group of panels; within a group chunk by chunk of
-// slabs; within a chunk panel by panel, with a silu_mul's gate and up panels
-// side by side; within a panel slab by slab. A chunk of a group is what the
-// registers hold at once.
 #ifndef MKVM_OPS_GEMV_STAGES_CUH_
 #define MKVM_OPS_GEMV_STAGES_CUH_
 
@@ -25,37 +19,12 @@
 
 namespace mkvm::ops {
 
-inline constexpr uint32_t kSlabTiles =
-    isa::kStageColumns / isa::kPanelTileColumns;
 inline constexpr uint32_t kWarpTiles = kSlabTiles / kComputeWarps;
 static_assert(kWarpTiles * 8 == 32);
-// Slabs of a chunk at most, and slabs whose fragments scratch holds.
-inline constexpr uint32_t kChunkSlabs = 3;
+// Slabs whose fragments scratch holds.
 inline constexpr uint32_t kScratchSlabs = 4;
 static_assert(kScratchSlabs * kComputeWarps * 128 <= kScratchFloats);
-// Stages whose weights are in registers at once: those of a chunk.
-inline constexpr uint32_t kStagesAtOnce = kGroupSlots;
 
-// REQUIRES: num_stages >= 2.
-__device__ inline GemvShape MakeGemvShape(uint32_t rows, uint32_t k,
-                                          uint32_t matrices,
-                                          uint32_t num_stages) {
-  GemvShape shape;
-  shape.panels = (rows + isa::kPanelRows - 1) / isa::kPanelRows;
-  shape.matrices = matrices;
-  shape.mean = 1.0f / static_cast<float>(k);
-  shape.tiles = TilesPerPanel(k);
-  shape.slabs = (shape.tiles + kSlabTiles - 1) / kSlabTiles;
-  // All of a chunk's stages must be in the ring at once, too.
-  const uint32_t stages = min(kStagesAtOnce, num_stages);
-  const uint32_t most = matrices == 2 ? stages / 2 : stages;
-  shape.chunk = min(min(shape.slabs, kChunkSlabs), most);
-  const uint32_t slots = shape.chunk == 1   ? stages
-                         : shape.chunk == 2 ? stages / 2
-                                            : stages / 3;
-  shape.group = matrices == 2 ? slots / 2 : slots;
-  return shape;
-}
 __device__ inline uint32_t SlabTiles(const GemvShape& shape, uint32_t slab) {
   return min(kSlabTiles, shape.tiles - slab * kSlabTiles);
 }

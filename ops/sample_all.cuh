@@ -202,7 +202,7 @@ __device__ inline Best NextOfAll(const SampleTask& task, const Best& last,
 // Where the log-probabilities of the pass go; nullptr if they don't.
 __device__ inline uint64_t* RecordOfPass(const SampleTask& task,
                                          const DeviceContext& context) {
-  const uint2 dims = context.slot()->dims[SampleIndex::logprobs];
+  const FirstDims dims = context.slot()->dims[SampleIndex::logprobs];
   const int64_t next = context.position() + 1;
   // Past the end: advance says so.
   if (task.s.logprobs < 0 || next >= static_cast<int64_t>(dims.x)) {

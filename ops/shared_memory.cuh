@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "isa/instruction.h"
+#include "ops/decoded_instruction.h"
 #include "ops/fault.h"
 #include "ops/trace_record.h"
 
@@ -15,8 +16,6 @@ inline constexpr uint32_t kComputeWarps = 8;
 inline constexpr uint32_t kComputeThreads = 32 * kComputeWarps;
 inline constexpr uint32_t kMaxStages = 16;
 static_assert((kMaxStages & (kMaxStages - 1)) == 0);
-// Panels whose partial sums an op may hold at once.
-inline constexpr uint32_t kGroupSlots = 6;
 // The threads that finish a group's rows: whole warps.
 inline constexpr uint32_t kFinishThreads =
     (kGroupSlots * isa::kPanelRows + 31) / 32 * 32;
@@ -40,48 +39,6 @@ inline constexpr uint32_t kScratchFloats = 4400;
   ;
 #include "isa/opcodes.def"
 
-// Operand indices by name, e.g. GemvIndex::x.
-#define MKVM_OP(code, Name, name, synopsis) \
-  struct Name##Index {                      \
-    enum : uint32_t {
-#define MKVM_READ(f, d, s, b, c) f,
-#define MKVM_OPT_READ MKVM_READ
-#define MKVM_WEIGHT MKVM_READ
-#define MKVM_OPT_WEIGHT MKVM_READ
-#define MKVM_WRITE MKVM_READ
-#define MKVM_OPT_WRITE MKVM_READ
-#define MKVM_UPDATE MKVM_READ
-#define MKVM_U32(f, d) f,
-#define MKVM_F32(f, d) f,
-#define MKVM_ENUM(f, T, d) f,
-#define MKVM_END(Name) \
-  kCount               \
-  }                    \
-  ;                    \
-  }                    \
-  ;
-#include "isa/opcodes.def"
-
-// The order of one gemv's stages (ops/gemv_stages.cuh); loader and compute
-// warps walk the same. Of an attention's, too (ops/attention_tile.cuh).
-struct alignas(16) GemvShape {
-  uint32_t panels;    // of w
-  uint32_t matrices;  // 2 with w2, else 1
-  uint32_t tiles;     // per panel
-  uint32_t slabs;
-  uint32_t chunk;   // slabs per chunk
-  uint32_t group;   // panels of w per group
-  float mean;       // 1 / k
-  uint32_t x_mask;  // bits of a word of x that must be the tag's: 0 unpolled
-
-  __device__ uint32_t GroupPanels(uint32_t first) const {
-    return min(group, panels - first);
-  }
-  __device__ uint32_t ChunkSlabs(uint32_t first) const {
-    return min(chunk, slabs - first);
-  }
-};
-
 // What an attention instruction does in its pass: the positions of its split,
 // and where this pass's goes if it is the split's.
 struct alignas(16) AttentionPlace {
@@ -93,55 +50,10 @@ struct alignas(16) AttentionPlace {
   uint32_t streamed;
 };
 
-// What the compute warps need of an instruction before its body.
-struct alignas(16) SlotHead {
-  uint32_t code;      // the body and flags, see below
-  uint32_t untagged;  // bit i: wait i is for a counter
-  uint32_t tag;       // of the pass
-  uint32_t pass;
-  uint32_t pc;
-};
-// The body: an opcode; with kCodeAny that for operands which the hot one
-// doesn't do.
-inline constexpr uint32_t kCodeMask = 0xffff;
-inline constexpr uint32_t kCodeAny = 0x8000;
-// The queue's instruction before must be done; a counter is to be released, or
-// only ticked.
-inline constexpr uint32_t kCodeAfter = 0x10000;
-inline constexpr uint32_t kCodeReleases = 0x20000;
-inline constexpr uint32_t kCodeTicks = 0x80000;
-// Ablated kernel: the last one of this launch's part of the queue.
-inline constexpr uint32_t kCodeLast = 0x40000;
-// Neither reads nor writes in this pass.
-inline constexpr uint32_t kCodeIdle = 0x100000;
-// The rest of the code: which body made for the hot path, which needs none of
-// the loop's precautions: all that it reads is polled, nothing is to be
-// released. Gemvs of one chunk, by its slabs and panels.
-enum class Direct : uint32_t {
-  kNo,
-  kGemv1x6,
-  kGemv1x4,
-  kGemv2x2,
-  kGemv3x2,
-  kAttention,
-  kMerge,
-  kIdle,
-};
-inline constexpr uint32_t kCodeDirectShift = 24;
-
-// One decoded instruction in shared memory.
-struct InstructionSlot {
-  SlotHead head;
-  isa::Instruction instruction;
-  GemvShape gemv;            // of what has stages
+// An instruction, ready for its pass.
+struct InstructionSlot : DecodedInstruction {
   AttentionPlace attention;  // of an attention
-  // Of buffer operands, by operand index: so that no body looks them up in
-  // global memory on its critical path.
-  void* addresses[isa::kOperandWords];
-  uint2 dims[isa::kOperandWords];  // the first two dimensions
-  uint32_t f24_operands;           // bit i: operand i is an f24 buffer
-  uint32_t panel_operands;         // bit i: operand i is stored in panels
-  // The counter values that the waits want in this pass; 0: none.
+  // Of untagged waits: the counter values that they want in this pass; 0: none.
   uint32_t wanted[isa::kMaxWaits];
   // Traced kernel.
   TraceRecord record;

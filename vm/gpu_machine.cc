@@ -13,6 +13,7 @@
 #include "isa/opcode_table.h"
 #include "vm/bind.h"
 #include "vm/cuda_memory.h"
+#include "vm/decode.h"
 #include "vm/fault_status.h"
 #include "vm/gpu_launcher.h"
 #include "vm/gpu_memory.h"
@@ -71,7 +72,7 @@ class GpuMachine : public Machine {
   GpuMemory memory_;
   GpuLauncher launcher_;
   std::vector<bool> bound_;
-  DevicePointer<isa::Instruction> code_;
+  DevicePointer<ops::DecodedInstruction> code_;
   DevicePointer<uint32_t> queue_begin_;
   DevicePointer<uint32_t> producers_;
   DevicePointer<uint32_t> counters_;  // then the abort flag
@@ -111,34 +112,11 @@ absl::Status GpuMachine::CheckOps() const {
   return absl::OkStatus();
 }
 
-// A relaxed signal that an untagged wait counts says that the instruction has
-// read its operands. It becomes a release here, which the kernel carries out
-// after all of the block's threads; others tick when the first thread comes by.
-void ReleaseWhatIsCounted(std::vector<isa::Instruction>& code,
-                          size_t num_counters) {
-  std::vector<bool> counted(num_counters, false);
-  for (const isa::Instruction& instruction : code) {
-    for (int i = 0; i < instruction.num_waits; ++i) {
-      if (!instruction.WaitIsTagged(i)) {
-        counted[instruction.waits[i].counter] = true;
-      }
-    }
-  }
-  for (isa::Instruction& instruction : code) {
-    if (instruction.signal != isa::kNoCounter && counted[instruction.signal]) {
-      instruction.flags |= isa::kFlagRelease;
-    }
-  }
-}
-
 absl::Status GpuMachine::UploadCode() {
-  std::vector<isa::Instruction> code;
   std::vector<uint32_t> begin = {0};
   for (const std::vector<isa::Instruction>& queue : program_.queues) {
-    code.insert(code.end(), queue.begin(), queue.end());
-    begin.push_back(static_cast<uint32_t>(code.size()));
+    begin.push_back(begin.back() + static_cast<uint32_t>(queue.size()));
   }
-  ReleaseWhatIsCounted(code, program_.counters.size());
   std::vector<uint32_t> producers;
   for (const isa::Counter& counter : program_.counters) {
     producers.push_back(counter.producers);
@@ -154,7 +132,8 @@ absl::Status GpuMachine::UploadCode() {
                                  cudaMemcpyHostToDevice),
                       "uploading the program");
   };
-  absl::Status status = upload(code_, code);
+  absl::Status status =
+      upload(code_, DecodeQueues(program_, memory_.buffers(), num_stages_));
   if (status.ok()) status = upload(queue_begin_, begin);
   if (status.ok()) status = upload(producers_, producers);
   if (!status.ok()) return status;
@@ -308,7 +287,6 @@ LaunchArguments GpuMachine::Arguments(const RunOptions& options) const {
   return {
       .code = code_.get(),
       .queue_begin = queue_begin_.get(),
-      .buffers = memory_.device_table(),
       .counters = counters_.get(),
       .producers = producers_.get(),
       .abort = counters_.get() + program_.counters.size() * kCounterStride,

@@ -122,17 +122,6 @@ absl::StatusOr<GpuMemory> GpuMemory::Create(const isa::Program& program) {
                 entry.shape);
     memory.buffers_.push_back(entry);
   }
-  absl::StatusOr<DevicePointer<ops::DeviceBuffer>> table =
-      AllocateDevice<ops::DeviceBuffer>(
-          std::max<size_t>(memory.buffers_.size(), 1), "buffer table");
-  if (!table.ok()) return table.status();
-  memory.table_ = *std::move(table);
-  status =
-      CudaStatus(cudaMemcpy(memory.table_.get(), memory.buffers_.data(),
-                            memory.buffers_.size() * sizeof(ops::DeviceBuffer),
-                            cudaMemcpyHostToDevice),
-                 "writing the buffer table");
-  if (!status.ok()) return status;
   absl::StatusOr<PinnedPointer<char>> pinned =
       AllocatePinned<char>(2 * kStagingBytes, "staging memory");
   if (!pinned.ok()) return pinned.status();

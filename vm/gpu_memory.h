@@ -31,7 +31,8 @@ class GpuMemory {
   // Zeroes every activation, so that no tag of an earlier launch is seen.
   absl::Status ClearActivations(cudaStream_t stream);
 
-  const ops::DeviceBuffer* device_table() const { return table_.get(); }
+  // Of each buffer of the program, where it is.
+  absl::Span<const ops::DeviceBuffer> buffers() const { return buffers_; }
   uint64_t bytes() const { return bytes_; }
 
  private:
@@ -40,7 +41,6 @@ class GpuMemory {
                           const HostTensor& tensor);
 
   DevicePointer<char> arena_;
-  DevicePointer<ops::DeviceBuffer> table_;
   std::vector<ops::DeviceBuffer> buffers_;
   std::vector<bool> permuted_;  // of each buffer: a cache of permuted rows
   uint64_t bytes_ = 0;

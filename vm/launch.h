@@ -5,8 +5,7 @@
 
 #include <cstdint>
 
-#include "isa/instruction.h"
-#include "ops/device_buffer.h"
+#include "ops/decoded_instruction.h"
 #include "ops/fault.h"
 #include "ops/trace_record.h"
 
@@ -43,9 +42,8 @@ struct AblationArguments {
 // All pointers are device addresses; fault, token_ring and passes are mapped
 // host memory.
 struct LaunchArguments {
-  const isa::Instruction* code;  // the queues, one after the other
+  const ops::DecodedInstruction* code;  // the queues, one after the other
   const uint32_t* queue_begin;   // [workers + 1] into code
-  const ops::DeviceBuffer* buffers;
   uint32_t* counters;         // [counters * kCounterStride], zero
   const uint32_t* producers;  // [counters]
   uint32_t* abort;            // [1], zero

@@ -147,6 +147,14 @@ __device__ inline uint2 LoadConstant2(const uint32_t* address) {
   return v;
 }
 
+__device__ inline uint4 LoadConstant4(const uint4* address) {
+  uint4 v;
+  asm("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];"
+      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+      : "l"(address));
+  return v;
+}
+
 __device__ inline float4 LoadConstant4(const float* address) {
   float4 v;
   asm("ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];"

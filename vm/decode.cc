@@ -1,0 +1,229 @@
+#include "vm/decode.h"
+
+#include <cstddef>
+
+#include "isa/instruction.h"
+#include "isa/opcode_table.h"
+#include "ops/attention_part.h"
+#include "ops/gemv_shape.h"
+
+namespace mkvm::vm {
+namespace {
+
+using ops::Direct;
+
+// Whether an untagged wait of some instruction is for that counter.
+std::vector<bool> CountedCounters(const isa::Program& program) {
+  std::vector<bool> counted(program.counters.size(), false);
+  for (const std::vector<isa::Instruction>& queue : program.queues) {
+    for (const isa::Instruction& instruction : queue) {
+      for (int i = 0; i < instruction.num_waits; ++i) {
+        if (!instruction.WaitIsTagged(i)) {
+          counted[instruction.waits[i].counter] = true;
+        }
+      }
+    }
+  }
+  return counted;
+}
+
+class Decoder {
+ public:
+  Decoder(absl::Span<const ops::DeviceBuffer> buffers, uint32_t num_stages)
+      : buffers_(buffers), num_stages_(num_stages) {}
+
+  ops::DecodedInstruction Decode(const isa::Instruction& instruction,
+                                 uint32_t pc) const;
+
+ private:
+  void LookUpBuffers(ops::DecodedInstruction& decoded) const;
+  ops::GemvShape ShapeOf(const isa::Instruction& instruction) const;
+  bool NeedsAnyBody(const isa::Instruction& instruction) const;
+
+  const absl::Span<const ops::DeviceBuffer> buffers_;
+  const uint32_t num_stages_;
+};
+
+isa::Opcode OpcodeOf(const isa::Instruction& instruction) {
+  return static_cast<isa::Opcode>(instruction.opcode);
+}
+
+void Decoder::LookUpBuffers(ops::DecodedInstruction& decoded) const {
+  const isa::OpcodeInfo* info = isa::FindOpcode(decoded.instruction.opcode);
+  for (size_t i = 0; i < info->operands.size(); ++i) {
+    const uint32_t id = decoded.instruction.operands[i];
+    if (info->operands[i].kind != isa::OperandKind::kBuffer ||
+        id == isa::kNoBuffer) {
+      continue;
+    }
+    const ops::DeviceBuffer& buffer = buffers_[id];
+    decoded.addresses[i] = buffer.data;
+    decoded.dims[i] = {static_cast<uint32_t>(buffer.shape[0]),
+                       static_cast<uint32_t>(buffer.shape[1])};
+    if (buffer.is_f24 != 0) decoded.head.f24_operands |= 1u << i;
+    if (buffer.is_panels != 0) decoded.head.panel_operands |= 1u << i;
+  }
+}
+
+// Whether the opcode's hot body doesn't do these operands.
+bool Decoder::NeedsAnyBody(const isa::Instruction& instruction) const {
+  switch (OpcodeOf(instruction)) {
+    case isa::Opcode::kGemv:
+      return isa::DecodeOperands<isa::GemvOperands>(instruction).k %
+                 isa::kStageColumns !=
+             0;
+    case isa::Opcode::kAttention: {
+      const auto op = isa::DecodeOperands<isa::AttentionOperands>(instruction);
+      return op.head_dim != ops::head128::kDim ||
+             op.group > ops::head128::kMaxHeads ||
+             num_stages_ < ops::head128::kPartStages;
+    }
+    case isa::Opcode::kAttentionMerge: {
+      const auto op =
+          isa::DecodeOperands<isa::AttentionMergeOperands>(instruction);
+      return op.splits > 16 || op.count % 16 != 0 || op.begin % 4 != 0 ||
+             op.head_dim % 4 != 0;
+    }
+    default:
+      return false;
+  }
+}
+
+ops::GemvShape Decoder::ShapeOf(const isa::Instruction& instruction) const {
+  if (OpcodeOf(instruction) != isa::Opcode::kGemv) return {};
+  const auto op = isa::DecodeOperands<isa::GemvOperands>(instruction);
+  ops::GemvShape shape = ops::MakeGemvShape(
+      op.rows, op.k, op.w2 == isa::kNoBuffer ? 1 : 2, num_stages_);
+  shape.x_mask = instruction.OperandIsPolled(ops::GemvIndex::x) ? 0xffu : 0;
+  return shape;
+}
+
+// Whether an instruction of a hot body polls all that others write and it
+// reads. (Attention without its prologue has no k and v, and counts as not.)
+bool PollsAll(const isa::Instruction& instruction) {
+  uint32_t read = 0;
+  switch (OpcodeOf(instruction)) {
+    case isa::Opcode::kGemv:
+      read = 1u << ops::GemvIndex::x;
+      if (isa::DecodeOperands<isa::GemvOperands>(instruction).r !=
+          isa::kNoBuffer) {
+        read |= 1u << ops::GemvIndex::r;
+      }
+      break;
+    case isa::Opcode::kAttention:
+      read = 1u << ops::AttentionIndex::q | 1u << ops::AttentionIndex::k |
+             1u << ops::AttentionIndex::v;
+      break;
+    case isa::Opcode::kAttentionMerge:
+      read = 1u << ops::AttentionMergeIndex::part;
+      break;
+    default:
+      return false;
+  }
+  return (instruction.polled & read) == read;
+}
+
+uint32_t IdleBelow(const isa::Instruction& instruction) {
+  if (OpcodeOf(instruction) == isa::Opcode::kAttention) {
+    const auto op = isa::DecodeOperands<isa::AttentionOperands>(instruction);
+    return op.split != 0 ? op.alone : 0;
+  }
+  if (OpcodeOf(instruction) == isa::Opcode::kAttentionMerge) {
+    return isa::DecodeOperands<isa::AttentionMergeOperands>(instruction).alone;
+  }
+  return 0;
+}
+
+// The direct body of a gemv of that shape.
+Direct DirectGemv(const ops::GemvShape& shape) {
+  if (shape.panels > shape.group || shape.slabs > shape.chunk) {
+    return Direct::kNo;
+  }
+  const uint32_t slots = shape.panels * shape.matrices;
+  if (shape.slabs == 1 && slots == 6) return Direct::kGemv1x6;
+  if (shape.slabs == 1 && slots == 4) return Direct::kGemv1x4;
+  if (shape.slabs == 2 && slots == 2) return Direct::kGemv2x2;
+  if (shape.slabs == 3 && slots == 2) return Direct::kGemv3x2;
+  return Direct::kNo;
+}
+
+// Which direct body the instruction takes when it is not idle.
+Direct DirectOf(const ops::DecodedInstruction& decoded) {
+  const isa::Instruction& instruction = decoded.instruction;
+  const uint32_t code = decoded.head.code;
+  if (decoded.head.untagged != 0 ||
+      (code & (ops::kCodeReleases | ops::kCodeAny)) != 0 ||
+      !PollsAll(instruction)) {
+    return Direct::kNo;
+  }
+  switch (OpcodeOf(instruction)) {
+    case isa::Opcode::kGemv:
+      return DirectGemv(decoded.gemv);
+    case isa::Opcode::kAttention:
+      return isa::DecodeOperands<isa::AttentionOperands>(instruction).group <=
+                     ops::head128::kSetHeads
+                 ? Direct::kAttention
+                 : Direct::kNo;
+    case isa::Opcode::kAttentionMerge:
+      // By one warp, while the others go on.
+      return isa::DecodeOperands<isa::AttentionMergeOperands>(instruction)
+                         .count <= 16
+                 ? Direct::kMerge
+                 : Direct::kNo;
+    default:
+      return Direct::kNo;
+  }
+}
+
+ops::DecodedInstruction Decoder::Decode(const isa::Instruction& instruction,
+                                        uint32_t pc) const {
+  ops::DecodedInstruction decoded = {};
+  decoded.instruction = instruction;
+  LookUpBuffers(decoded);
+  decoded.gemv = ShapeOf(instruction);
+  ops::SlotHead& head = decoded.head;
+  head.code = instruction.opcode;
+  if (NeedsAnyBody(instruction)) head.code |= ops::kCodeAny;
+  // A gemv that polls all it reads may begin while the instruction before is
+  // still writing its rows: its own are written after them.
+  if (OpcodeOf(instruction) != isa::Opcode::kGemv || !PollsAll(instruction)) {
+    head.code |= ops::kCodeAfter;
+  }
+  if (instruction.signal != isa::kNoCounter) {
+    head.code |= (instruction.flags & isa::kFlagRelease) != 0
+                     ? ops::kCodeReleases
+                     : ops::kCodeTicks;
+  }
+  head.untagged = ((1u << instruction.num_waits) - 1) & ~instruction.tagged;
+  head.pc = pc;
+  head.idle_below = IdleBelow(instruction);
+  head.code = ops::WithDirect(head.code, DirectOf(decoded));
+  return decoded;
+}
+
+}  // namespace
+
+std::vector<ops::DecodedInstruction> DecodeQueues(
+    const isa::Program& program, absl::Span<const ops::DeviceBuffer> buffers,
+    uint32_t num_stages) {
+  const Decoder decoder(buffers, num_stages);
+  const std::vector<bool> counted = CountedCounters(program);
+  std::vector<ops::DecodedInstruction> code;
+  for (const std::vector<isa::Instruction>& queue : program.queues) {
+    for (size_t pc = 0; pc < queue.size(); ++pc) {
+      isa::Instruction instruction = queue[pc];
+      // A relaxed signal that an untagged wait counts says that the
+      // instruction has read its operands. It becomes a release here, which
+      // the kernel carries out after all of the block's threads; others tick
+      // when the first thread comes by.
+      if (instruction.signal != isa::kNoCounter &&
+          counted[instruction.signal]) {
+        instruction.flags |= isa::kFlagRelease;
+      }
+      code.push_back(decoder.Decode(instruction, static_cast<uint32_t>(pc)));
+    }
+  }
+  return code;
+}
+
+}  // namespace mkvm::vm
