@@ -152,10 +152,11 @@ Direct DirectOf(const ops::DecodedInstruction& decoded) {
   const isa::Instruction& instruction = decoded.instruction;
   const uint32_t code = decoded.head.code;
   if (decoded.head.untagged != 0 ||
-      (code & (ops::kCodeReleases | ops::kCodeAny)) != 0 ||
-      !PollsAll(instruction)) {
+      (code & (ops::kCodeReleases | ops::kCodeAny)) != 0) {
     return Direct::kNo;
   }
+  if (OpcodeOf(instruction) == isa::Opcode::kNop) return Direct::kIdle;
+  if (!PollsAll(instruction)) return Direct::kNo;
   switch (OpcodeOf(instruction)) {
     case isa::Opcode::kGemv:
       return DirectGemv(decoded.gemv);

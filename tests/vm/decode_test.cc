@@ -147,6 +147,13 @@ TEST(Decode, BodiesOfTheHotPath) {
   EXPECT_EQ(DirectOf(First(program, "argmax")), Direct::kNo);
 }
 
+TEST(Decode, ANopThatNobodyCountsIsDirect) {
+  isa::Program program = isa::WithNops(CountingProgram(1));
+  EXPECT_EQ(DirectOf(First(program, "nop")), Direct::kIdle);
+  isa::AddWait(program.queues[0][0], 0, 1);
+  EXPECT_EQ(DirectOf(First(program, "nop")), Direct::kNo);
+}
+
 TEST(Decode, WithoutTagsNothingIsDirect) {
   const isa::Program program = isa::WithCountersOnly(Qwen());
   for (const DecodedInstruction& decoded : Decode(program)) {
