@@ -185,7 +185,7 @@ __device__ __forceinline__ void GemvOf(const isa::GemvOperands& op,
                                        DeviceContext& context) {
   // Copied, so that it is read at once.
   const GemvShape shape = context.slot()->gemv;
-  const uint32_t column = LaneColumn(context);
+  const uint32_t column = LaneColumn<kWhole>(context);
   GemvInput in;
   in.x = static_cast<const uint32_t*>(at.x) + column;
   in.g =
@@ -240,7 +240,7 @@ __device__ __forceinline__ void DirectGemv(DeviceContext& context) {
   const auto& op =
       *reinterpret_cast<const isa::GemvOperands*>(slot.instruction.operands);
   const auto& at = *reinterpret_cast<const GemvAddresses*>(slot.addresses);
-  const uint32_t column = LaneColumn(context);
+  const uint32_t column = LaneColumn<true>(context);
   GemvInput in;
   in.x = static_cast<const uint32_t*>(at.x) + column;
   in.g =

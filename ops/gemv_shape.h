@@ -19,8 +19,6 @@ namespace mkvm::ops {
 inline constexpr uint32_t kGroupSlots = 6;
 // Stages whose weights are in registers at once: those of a chunk.
 inline constexpr uint32_t kStagesAtOnce = kGroupSlots;
-inline constexpr uint32_t kSlabTiles =
-    isa::kStageColumns / isa::kPanelTileColumns;
 // Slabs of a chunk at most.
 inline constexpr uint32_t kChunkSlabs = 3;
 

@@ -1,11 +1,12 @@
 // The weights of a gemv: their way into the stages (whose order is
 // ops/gemv_shape.h's), and from a stage to a warp's sums.
 //
-// Within a slab, the tiles of 32 columns go round the 8 compute warps: warp w
-// owns tiles w, w+8, w+16, w+24 and multiplies them on the tensor cores. One
-// mma.m16n8k16 takes 8 rows x 32 columns as its A operand (ops/panel.h); its B
-// operand holds the vector's two column halves, each split into an upper and a
-// lower bf16 so that no activation bit is lost:
+// Within a slab, warp w takes tiles w, w+8, w+16 and w+24 as they are stored,
+// which are those of 128 neighbouring columns where all slabs are whole
+// (ops/panel.h), and multiplies them on the tensor cores. One mma.m16n8k16
+// takes 8 rows x 32 columns as its A operand; its B operand holds the vector's
+// two column halves, each split into an upper and a lower bf16 so that no
+// activation bit is lost:
 //
 //   B column   0            1            2            3            4..7
 //              half 0 high  half 1 high  half 0 low   half 1 low   zero
@@ -19,7 +20,7 @@
 
 namespace mkvm::ops {
 
-inline constexpr uint32_t kWarpTiles = kSlabTiles / kComputeWarps;
+static_assert(kWarpTiles * kComputeWarps == kSlabTiles);
 static_assert(kWarpTiles * 8 == 32);
 // Slabs whose fragments scratch holds.
 inline constexpr uint32_t kScratchSlabs = 4;
@@ -92,9 +93,12 @@ __device__ __forceinline__ bool FillStages(const StageSource& source,
 
 // The first of the four columns of a slab that this lane reads, of x and of g:
 // in tile lane / 8 of its warp's, so that a warp reads every column of its
-// tiles once.
+// tiles once. With kWhole all slabs are whole.
+template <bool kWhole>
 __device__ __forceinline__ uint32_t LaneColumn(const DeviceContext& context) {
-  const uint32_t tile = context.warp() + context.lane() / 8 * kComputeWarps;
+  const uint32_t j = context.lane() / 8;
+  const uint32_t tile = kWhole ? context.warp() * kWarpTiles + j
+                               : context.warp() + j * kComputeWarps;
   return tile * isa::kPanelTileColumns + context.lane() % 8 * 4;
 }
 

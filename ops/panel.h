@@ -11,6 +11,11 @@
 //   register 2: half 0, columns 4q+2, 4q+3    register 3: half 1, same columns
 //
 // A warp reads a tile with one conflict-free 16-byte load per lane.
+//
+// Where the columns are whole slabs (of as many as a stage holds), the tiles of
+// a slab are in another order: those of 128 neighbouring columns 8 tiles apart.
+// Each of a block's 8 warps takes every eighth tile, and so has columns that
+// lie side by side in the vector: 512 bytes to poll, in whole cache lines.
 #ifndef MKVM_OPS_PANEL_H_
 #define MKVM_OPS_PANEL_H_
 
@@ -28,6 +33,26 @@ MKVM_HOST_DEVICE inline uint64_t TilesPerPanel(uint64_t columns) {
   return (columns + isa::kPanelTileColumns - 1) / isa::kPanelTileColumns;
 }
 
+// Tiles of a slab, and those of them that one warp takes.
+inline constexpr uint32_t kSlabTiles =
+    isa::kStageColumns / isa::kPanelTileColumns;
+inline constexpr uint32_t kWarpTiles = 4;
+inline constexpr uint32_t kTileStep = kSlabTiles / kWarpTiles;
+
+// Where in a panel its tile `tile` is, and the reverse.
+MKVM_HOST_DEVICE inline uint64_t PlaceOfTile(uint64_t tile, uint64_t columns) {
+  if (columns % isa::kStageColumns != 0) return tile;
+  const uint64_t in_slab = tile % kSlabTiles;
+  return tile - in_slab + in_slab % kWarpTiles * kTileStep +
+         in_slab / kWarpTiles;
+}
+MKVM_HOST_DEVICE inline uint64_t TileAtPlace(uint64_t place, uint64_t columns) {
+  if (columns % isa::kStageColumns != 0) return place;
+  const uint64_t in_slab = place % kSlabTiles;
+  return place - in_slab + in_slab % kTileStep * kWarpTiles +
+         in_slab / kTileStep;
+}
+
 // Elements of the packed matrix, padding included.
 MKVM_HOST_DEVICE inline uint64_t PackedElements(uint64_t rows,
                                                 uint64_t columns) {
@@ -39,7 +64,7 @@ MKVM_HOST_DEVICE inline uint64_t PackedElements(uint64_t rows,
 MKVM_HOST_DEVICE inline uint64_t PackedIndex(uint64_t row, uint64_t column,
                                              uint64_t columns) {
   const uint64_t tile = row / isa::kPanelRows * TilesPerPanel(columns) +
-                        column / isa::kPanelTileColumns;
+                        PlaceOfTile(column / isa::kPanelTileColumns, columns);
   const uint32_t g = static_cast<uint32_t>(row % isa::kPanelRows);
   const uint32_t c = static_cast<uint32_t>(column % isa::kPanelTileColumns);
   const uint32_t half = c / 16;

@@ -17,7 +17,7 @@ __global__ void Pack(const uint16_t* source, uint64_t row_begin, uint64_t rows,
   for (uint64_t i = blockIdx.x * uint64_t{blockDim.x} + threadIdx.x; i < pieces;
        i += uint64_t{gridDim.x} * blockDim.x) {
     const uint32_t lane = i % 32;
-    const uint64_t tile = i / 32 % tiles;
+    const uint64_t tile = ops::TileAtPlace(i / 32 % tiles, columns);
     const uint64_t row = i / 32 / tiles * isa::kPanelRows + lane / 4;
     alignas(16) uint16_t piece[8];
     for (uint32_t e = 0; e < 8; ++e) {
