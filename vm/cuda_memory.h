@@ -35,6 +35,10 @@ template <typename T>
 using DevicePointer = std::unique_ptr<T, FreeDevice>;
 template <typename T>
 using PinnedPointer = std::unique_ptr<T, FreePinned>;
+struct DestroyEvent {
+  void operator()(cudaEvent_t event) const { cudaEventDestroy(event); }
+};
+using EventPointer = std::unique_ptr<CUevent_st, DestroyEvent>;
 
 // `count` elements, not initialised.
 template <typename T>
@@ -57,6 +61,15 @@ absl::StatusOr<PinnedPointer<T>> AllocatePinned(uint64_t count,
       cudaHostAlloc(&p, count * sizeof(T), cudaHostAllocMapped), what);
   if (!status.ok()) return status;
   return PinnedPointer<T>(static_cast<T*>(p));
+}
+
+// An event to wait for; nothing is recorded in it yet.
+inline absl::StatusOr<EventPointer> CreateEvent(absl::string_view what) {
+  cudaEvent_t event = nullptr;
+  const absl::Status status = CudaStatus(
+      cudaEventCreateWithFlags(&event, cudaEventDisableTiming), what);
+  if (!status.ok()) return status;
+  return EventPointer(event);
 }
 
 }  // namespace mkvm::vm

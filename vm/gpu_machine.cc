@@ -201,6 +201,8 @@ absl::Status GpuMachine::Bind(absl::string_view buffer,
 absl::Status GpuMachine::Read(absl::string_view buffer, absl::Span<char> out) {
   absl::StatusOr<uint32_t> id = FindReadable(program_, buffer, out.size());
   if (!id.ok()) return id.status();
+  absl::Status status = memory_.FinishUploads();
+  if (!status.ok()) return status;
   return memory_.Download(program_, *id, out);
 }
 
@@ -309,6 +311,7 @@ absl::StatusOr<RunResult> GpuMachine::Run(const RunOptions& options) {
   if (options.max_passes == 0) return RunResult{};
   const auto passes = static_cast<uint64_t>(options.max_passes);
   status = CudaStatus(cudaSetDevice(options_.device), "selecting the GPU");
+  if (status.ok()) status = memory_.FinishUploads();
   if (status.ok()) status = GrowRing(passes);
   if (status.ok()) status = Clear(passes);
   if (!status.ok()) return status;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -17,6 +18,10 @@ constexpr uint64_t kAlignment = 256;
 // One half of the staging memory. Large enough for full PCIe speed, small
 // enough that packing one half hides behind copying the other.
 constexpr uint64_t kStagingBytes = 32 << 20;
+// Of it one thread converts so much at least.
+constexpr uint64_t kStepBytes = 1 << 20;
+constexpr int kMostThreads = 8;
+constexpr char kLoading[] = "loading weights";
 
 bool IsPacked(const isa::Buffer& buffer) {
   return buffer.layout == isa::Layout::kPanels && buffer.shape.size() == 2;
@@ -90,6 +95,9 @@ absl::Status CheckFits(uint64_t bytes) {
 
 absl::StatusOr<GpuMemory> GpuMemory::Create(const isa::Program& program) {
   GpuMemory memory;
+  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  memory.threads_ =
+      std::make_unique<HostThreads>(std::clamp(cores, 1, kMostThreads));
   memory.permuted_ = PermutedBuffers(program);
   std::vector<uint64_t> offsets(program.buffers.size());
   // Activations first, so that one memset clears them.
@@ -130,6 +138,11 @@ absl::StatusOr<GpuMemory> GpuMemory::Create(const isa::Program& program) {
       AllocateDevice<char>(2 * kStagingBytes, "staging memory");
   if (!staging.ok()) return staging.status();
   memory.staging_ = *std::move(staging);
+  for (EventPointer& packed : memory.packed_) {
+    absl::StatusOr<EventPointer> event = CreateEvent("staging memory");
+    if (!event.ok()) return event.status();
+    packed = *std::move(event);
+  }
   return memory;
 }
 
@@ -154,24 +167,28 @@ absl::Status GpuMemory::UploadRows(const isa::Program& program, uint32_t id,
         "buffer %s has rows of %d bytes; panels take up to %d", buffer.name,
         row_bytes, kStagingBytes / isa::kPanelRows));
   }
+  const uint64_t rows_per_step = std::max<uint64_t>(1, kStepBytes / row_bytes);
   absl::Status status;
-  for (uint64_t row = 0, half = 0; row < rows; row += rows_at_once, half ^= 1) {
+  for (uint64_t row = 0; row < rows; row += rows_at_once, half_ ^= 1) {
     const uint64_t count = std::min(rows_at_once, rows - row);
-    char* const host = pinned_.get() + half * kStagingBytes;
-    char* const device = staging_.get() + half * kStagingBytes;
-    // The half's previous copy and packing are done once at most one later
-    // piece is under way; the default stream is in order, so wait for all.
-    if (row >= 2 * rows_at_once || row == 0) {
-      status = CudaStatus(cudaStreamSynchronize(nullptr), "loading weights");
-      if (!status.ok()) return status;
-    }
-    ConvertElements(tensor, buffer.dtype, row * columns, count * columns, host);
-    if (permuted_[id]) PermuteRows(host, row, count, buffer.shape[1]);
+    char* const host = pinned_.get() + half_ * kStagingBytes;
+    char* const device = staging_.get() + half_ * kStagingBytes;
+    // The other half may be on its way meanwhile.
+    status = CudaStatus(cudaEventSynchronize(packed_[half_].get()), kLoading);
+    if (!status.ok()) return status;
+    threads_->Split(count, rows_per_step, [&](uint64_t begin, uint64_t end) {
+      char* const to_rows = host + begin * row_bytes;
+      ConvertElements(tensor, buffer.dtype, (row + begin) * columns,
+                      (end - begin) * columns, to_rows);
+      if (permuted_[id]) {
+        PermuteRows(to_rows, row + begin, end - begin, buffer.shape[1]);
+      }
+    });
     char* const target =
         packed ? device : static_cast<char*>(to.data) + row * row_bytes;
     status = CudaStatus(cudaMemcpyAsync(target, host, count * row_bytes,
                                         cudaMemcpyHostToDevice, nullptr),
-                        "loading weights");
+                        kLoading);
     if (!status.ok()) return status;
     if (packed) {
       status = CudaStatus(
@@ -180,10 +197,15 @@ absl::Status GpuMemory::UploadRows(const isa::Program& program, uint32_t id,
           "packing weights");
       if (!status.ok()) return status;
     }
+    status =
+        CudaStatus(cudaEventRecord(packed_[half_].get(), nullptr), kLoading);
+    if (!status.ok()) return status;
   }
-  // The caller may change or free the tensor, and the staging memory is free
-  // for the next one.
-  return CudaStatus(cudaStreamSynchronize(nullptr), "loading weights");
+  return absl::OkStatus();
+}
+
+absl::Status GpuMemory::FinishUploads() {
+  return CudaStatus(cudaStreamSynchronize(nullptr), kLoading);
 }
 
 absl::Status GpuMemory::Download(const isa::Program& program, uint32_t id,

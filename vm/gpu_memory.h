@@ -3,6 +3,7 @@
 #define MKVM_VM_GPU_MEMORY_H_
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -11,6 +12,7 @@
 #include "isa/program.h"
 #include "ops/device_buffer.h"
 #include "vm/cuda_memory.h"
+#include "vm/host_threads.h"
 #include "vm/machine.h"
 
 namespace mkvm::vm {
@@ -21,11 +23,14 @@ class GpuMemory {
   // the buffers don't fit.
   static absl::StatusOr<GpuMemory> Create(const isa::Program& program);
 
-  // Copies a whole tensor in, converted and packed as the buffer wants it.
+  // Copies a whole tensor in, converted and packed as the buffer wants it. The
+  // tensor is free when this returns, the buffer whole after FinishUploads.
   // REQUIRES: FindBindable(program, ..., tensor) gave `id`.
   absl::Status Upload(const isa::Program& program, uint32_t id,
                       const HostTensor& tensor);
-  // Copies a whole buffer out, unpacked and without tags.
+  absl::Status FinishUploads();
+  // Copies a whole buffer out, unpacked and without tags. REQUIRES:
+  // FinishUploads, after uploads.
   absl::Status Download(const isa::Program& program, uint32_t id,
                         absl::Span<char> out);
   // Zeroes every activation, so that no tag of an earlier launch is seen.
@@ -45,9 +50,14 @@ class GpuMemory {
   std::vector<bool> permuted_;  // of each buffer: a cache of permuted rows
   uint64_t bytes_ = 0;
   uint64_t activation_bytes_ = 0;  // at the head of the arena
-  // Page-locked staging, two halves used in turn, and the device's own.
+  // For conversions: one thread copies far less than PCIe can take.
+  std::unique_ptr<HostThreads> threads_;
+  // Page-locked staging, two halves used in turn, and the device's own; of each
+  // half, when what was last in it has been packed.
   PinnedPointer<char> pinned_;
   DevicePointer<char> staging_;
+  EventPointer packed_[2];
+  uint32_t half_ = 0;  // that is next
 };
 
 }  // namespace mkvm::vm
