@@ -41,7 +41,7 @@ class StageRing {
   // Copies a stage, once one is free.
   __device__ bool Copy(const char* source, uint32_t bytes) {
     if (free_ == 0 && !WaitForOldest()) return false;
-    WaitForInterval();
+    WaitForTurn(bytes);
     ptx::CopyToShared(reinterpret_cast<char*>(shared_) + stage_, source, bytes,
                       full(), policy_);
     stage_ += isa::kStageBytes;
@@ -111,19 +111,22 @@ class StageRing {
   }
 
   // A burst of copies makes all other accesses wait, and polls are what
-  // everybody waits for.
-  __device__ void WaitForInterval() {
+  // everybody waits for. So the next copy is made when the last one has had the
+  // time for its bytes.
+  __device__ void WaitForTurn(uint32_t bytes) {
     uint32_t now;
     do {
       now = ptx::ClockCyclesLow();
-    } while (now - last_copy_ < interval_cycles_);
+    } while (now - last_copy_ < last_cycles_);
     last_copy_ = now;
+    last_cycles_ = interval_cycles_ * bytes / isa::kStageBytes;
   }
 
   ops::SharedMemory* const shared_;
   const uint32_t end_;  // of the stages, from shared_
   const uint32_t interval_cycles_;
   uint32_t last_copy_ = 0;               // when, on the SM's clock
+  uint32_t last_cycles_ = 0;             // that it has
   uint32_t stage_ = ops::kStagesOffset;  // to be filled next, from shared_
   uint32_t free_;                        // stages
   uint32_t chunk_ = 0;                   // being filled

@@ -48,8 +48,8 @@ struct LaunchArguments {
   const uint32_t* producers;  // [counters]
   uint32_t* abort;            // [1], zero
   uint32_t num_stages;
-  // Between two copies of a stage: 0, or so that memory is not asked for much
-  // more than it can give.
+  // From the copy of a whole stage to the next one, of less in proportion: 0,
+  // or so that memory is not asked for much more than it can give.
   uint32_t copy_interval_cycles;
   uint32_t max_passes;
   int64_t first_position;
