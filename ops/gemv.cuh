@@ -116,15 +116,13 @@ __device__ __forceinline__ void PollColumns(const GemvInput& in,
 // One chunk of a group, `slots` <= kSlots panels (of both matrices) of kSlabs
 // slabs from `first_slab` on: their sums go to, or with later chunks are added
 // to, the partial sums at `partial`. With `load`, the vector's slabs are not at
-// `fragments` yet; returns the warp's sum of their squares. With kWhole all
-// slabs are whole ones.
+// `fragments` yet; returns the warp's sum of their squares. `first`: of the
+// instruction. With kWhole all slabs are whole ones.
 template <uint32_t kSlabs, uint32_t kSlots, bool kWhole>
-__device__ __forceinline__ float SumChunk(const GemvInput& in,
-                                          const GemvShape& shape,
-                                          uint32_t slots, uint32_t operand,
-                                          uint32_t first_slab, bool load,
-                                          uint4* fragments, float* partial,
-                                          DeviceContext& context) {
+__device__ __forceinline__ float SumChunk(
+    const GemvInput& in, const GemvShape& shape, uint32_t slots,
+    uint32_t operand, uint32_t first_slab, bool load, bool first,
+    uint4* fragments, float* partial, DeviceContext& context) {
   constexpr uint32_t kStages = kSlabs * kSlots;
   static_assert(kSlabs <= kChunkSlabs && kStages <= kStagesAtOnce);
   // The lanes have read their fragments of what the warp did before.
@@ -139,8 +137,14 @@ __device__ __forceinline__ float SumChunk(const GemvInput& in,
       columns.g[s] = LoadGains<kWhole>(in, first_slab + s);
     }
   }
-  // What was in the copy of partial sums has been added up.
-  context.WaitForCopy();
+  // What was in the copy of partial sums has been added up. And before an
+  // instruction's first weights are taken, which keeps shared memory busy, the
+  // rows of the gemv before are on their way: everybody waits for those.
+  if (first) {
+    context.WaitForRows();
+  } else {
+    context.WaitForCopy();
+  }
   const auto tiles = TakeStages<kSlabs, kSlots, kWhole>(
       slots, context,
       [&](uint32_t i) { return SlabTiles(shape, first_slab + i % kSlabs); });
@@ -206,10 +210,10 @@ __device__ __forceinline__ void GemvOf(const isa::GemvOperands& op,
       uint4* const fragments = scratch + (keeps ? c0 * kSlabFragments : 0);
       // A body for each shape, unrolled: few shapes, since all bodies of a
       // layer should fit the instruction cache.
-#define MKVM_CHUNK(kSlabs, kSlots)                                           \
-  squares += SumChunk<kSlabs, kSlots, kWhole>(                               \
-      in, shape, slots, op.x, c0, load, fragments, PartialOf(copy, context), \
-      context)
+#define MKVM_CHUNK(kSlabs, kSlots)                                     \
+  squares += SumChunk<kSlabs, kSlots, kWhole>(                         \
+      in, shape, slots, op.x, c0, load, p0 == 0 && c0 == 0, fragments, \
+      PartialOf(copy, context), context)
       if (slabs == 1 && slots > 4) {
         MKVM_CHUNK(1, 6);
       } else if (slabs == 1) {
@@ -248,7 +252,7 @@ __device__ __forceinline__ void DirectGemv(DeviceContext& context) {
   in.mask = 0xffu;
   const uint32_t copy = context.copy();
   const float squares = SumChunk<kSlabs, kSlots, true>(
-      in, slot.gemv, kSlots, op.x, 0, true, WarpFragments(context),
+      in, slot.gemv, kSlots, op.x, 0, true, true, WarpFragments(context),
       PartialOf(copy, context), context);
   if (context.lane() == 0) {
     context.shared->gemv_squares[copy][context.warp()] = squares;
