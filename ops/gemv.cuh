@@ -1,7 +1,7 @@
 // gemv: a range of rows of a packed matrix times an activation vector.
 //
 // The weights come first: as many stages as registers hold (a chunk,
-// ops/gemv_stages.cuh) are taken before the vector is there. Then every warp
+// ops/gemv_stages.cuh) are taken before the vector is read. Then every warp
 // reads its columns of the vector, multiplies, leaves its sums in shared memory
 // and goes on to the next instruction. Once all have done so, the finishing
 // warps (ops/gemv_finish.cuh) do the rest. No compute warp waits for another.
@@ -127,16 +127,6 @@ __device__ __forceinline__ float SumChunk(
   static_assert(kSlabs <= kChunkSlabs && kStages <= kStagesAtOnce);
   // The lanes have read their fragments of what the warp did before.
   __syncwarp();
-  // The vector is asked for first: by the time that the weights are in
-  // registers it is often there.
-  GemvColumns<kSlabs> columns = {};
-  if (load) {
-#pragma unroll
-    for (uint32_t s = 0; s < kSlabs; ++s) {
-      columns.x[s] = AskColumns<kWhole>(in, first_slab + s, context.tag);
-      columns.g[s] = LoadGains<kWhole>(in, first_slab + s);
-    }
-  }
   // What was in the copy of partial sums has been added up. And before an
   // instruction's first weights are taken, which keeps shared memory busy, the
   // rows of the gemv before are on their way: everybody waits for those.
@@ -145,9 +135,20 @@ __device__ __forceinline__ float SumChunk(
   } else {
     context.WaitForCopy();
   }
+  // The vector is asked for when all weights but the last stage's are taken: by
+  // then it is often there, and the answer comes while that is.
+  GemvColumns<kSlabs> columns = {};
   const auto tiles = TakeStages<kSlabs, kSlots, kWhole>(
       slots, context,
-      [&](uint32_t i) { return SlabTiles(shape, first_slab + i % kSlabs); });
+      [&](uint32_t i) { return SlabTiles(shape, first_slab + i % kSlabs); },
+      [&]() {
+        if (!load) return;
+#pragma unroll
+        for (uint32_t s = 0; s < kSlabs; ++s) {
+          columns.x[s] = AskColumns<kWhole>(in, first_slab + s, context.tag);
+          columns.g[s] = LoadGains<kWhole>(in, first_slab + s);
+        }
+      });
   float squares = 0;
   if (load) {
     PollColumns<kSlabs, kWhole>(in, first_slab, operand, columns, context);

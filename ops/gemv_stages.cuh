@@ -165,16 +165,20 @@ struct StageTiles {
 // Takes the next chunk, `slots` panels of kSlabs stages each, and hands its
 // memory back: each warp by itself, ahead of or behind the others. What is
 // beyond the chunk's panels becomes a copy of its first one's. With kWhole all
-// tiles are there; else stage i has tiles_of(i), and others become zero.
-template <uint32_t kSlabs, uint32_t kSlots, bool kWhole, typename TilesOf>
+// tiles are there; else stage i has tiles_of(i), and others become zero. Calls
+// before_last() before the last stage is read.
+template <uint32_t kSlabs, uint32_t kSlots, bool kWhole, typename TilesOf,
+          typename BeforeLast>
 __device__ __forceinline__ StageTiles<kSlabs * kSlots> TakeStages(
-    uint32_t slots, DeviceContext& context, TilesOf&& tiles_of) {
+    uint32_t slots, DeviceContext& context, TilesOf&& tiles_of,
+    BeforeLast&& before_last) {
   constexpr uint32_t kStages = kSlabs * kSlots;
   StageTiles<kStages> tiles;
   context.WaitChunk();
 #pragma unroll
   for (uint32_t i = 0; i < kStages; ++i) {
     const uint32_t panel = i / kSlabs;
+    if (i == kStages - 1) before_last();
     const uint4* stage =
         context.StageData(panel < slots ? i : i % kSlabs) + context.thread();
     const uint32_t count = tiles_of(i);
