@@ -43,10 +43,10 @@ struct AblationArguments {
 // host memory.
 struct LaunchArguments {
   const ops::DecodedInstruction* code;  // the queues, one after the other
-  const uint32_t* queue_begin;   // [workers + 1] into code
-  uint32_t* counters;         // [counters * kCounterStride], zero
-  const uint32_t* producers;  // [counters]
-  uint32_t* abort;            // [1], zero
+  const uint32_t* queue_begin;          // [workers + 1] into code
+  uint32_t* counters;                   // [counters * kCounterStride], zero
+  const uint32_t* producers;            // [counters]
+  uint32_t* abort;                      // [1], zero
   uint32_t num_stages;
   // From the copy of a whole stage to the next one, of less in proportion: 0,
   // or so that memory is not asked for much more than it can give.
