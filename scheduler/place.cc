@@ -13,7 +13,9 @@ namespace {
 class Placer {
  public:
   explicit Placer(const Tiles& tiles)
-      : tiles_(tiles), small_tiles_(tiles.workers, 0) {
+      : tiles_(tiles),
+        small_tiles_(tiles.workers, 0),
+        attends_alone_(tiles.workers, false) {
     result_.worker.resize(tiles.tiles.size());
     result_.streamed_bytes.resize(tiles.workers, 0);
   }
@@ -46,8 +48,10 @@ class Placer {
       }
     } else if (tile(begin).kv_head != kNoHead && !streams) {
       PlaceNearHead(begin, end);
+      NoteAlone(begin, end);
     } else {
       PlaceShares(begin, end);
+      if (streams) attends_alone_.assign(tiles_.workers, false);
     }
     if (tile(begin).kv_head != kNoHead && streams) {
       head_workers_.clear();
@@ -65,8 +69,25 @@ class Placer {
     if (tile(i).streamed_bytes == 0) ++small_tiles_[worker];
   }
 
+  // Which workers attend alone to a head as long as the context is short.
+  void NoteAlone(size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      if (tile(i).instruction.opcode !=
+          static_cast<uint16_t>(isa::Opcode::kAttention)) {
+        return;
+      }
+      const auto op =
+          isa::DecodeOperands<isa::AttentionOperands>(tile(i).instruction);
+      if (op.alone != 0 && op.split == 0) {
+        attends_alone_[result_.worker[i]] = true;
+      }
+    }
+  }
+
   // Workers by load, the least first: streamed bytes, or the number of tiles
-  // that stream nothing. In order when each gets one of the latter anyway.
+  // that stream nothing. In order when each gets one of the latter anyway. What
+  // streams after attention is not for those that attend alone, if others are
+  // enough: they would be the last to begin.
   std::vector<uint32_t> WorkersByLoad(bool streams, size_t shares) const {
     std::vector<uint32_t> order(tiles_.workers);
     std::iota(order.begin(), order.end(), 0u);
@@ -75,6 +96,10 @@ class Placer {
         streams ? result_.streamed_bytes : small_tiles_;
     std::stable_sort(order.begin(), order.end(),
                      [&](uint32_t a, uint32_t b) { return load[a] < load[b]; });
+    if (streams && shares < order.size()) {
+      std::stable_partition(order.begin(), order.end(),
+                            [&](uint32_t w) { return !attends_alone_[w]; });
+    }
     return order;
   }
 
@@ -122,6 +147,7 @@ class Placer {
   const Tiles& tiles_;
   Placement result_;
   std::vector<uint64_t> small_tiles_;  // of each worker, that stream nothing
+  std::vector<bool> attends_alone_;    // in the current layer
   // Workers with rows of each kv head of the current layer.
   std::vector<std::vector<uint32_t>> head_workers_;
 };
