@@ -3,7 +3,8 @@
 // The shares of an operation go to different workers. Those that stream
 // weights go, the largest first, to the workers that stream least so far, so
 // that the units which don't divide evenly fall on another worker each time.
-// Attention goes where its head's q, k and v were computed.
+// Attention goes where its head's q, k and v were computed, and what streams
+// after it to others than those that attend alone at short context.
 #ifndef MKVM_SCHEDULER_PLACE_H_
 #define MKVM_SCHEDULER_PLACE_H_
 
