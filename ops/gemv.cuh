@@ -3,8 +3,8 @@
 // The weights come first: as many stages as registers hold (a chunk,
 // ops/gemv_stages.cuh) are taken before the vector is read. Then every warp
 // reads its columns of the vector, multiplies, leaves its sums in shared memory
-// and goes on to the next instruction. Once all have done so, the finishing
-// warps (ops/gemv_finish.cuh) do the rest. No compute warp waits for another.
+// and goes on to the next instruction, as far as its weights. Once all have
+// done so, the finishing warps (ops/gemv_finish.cuh) do the rest.
 #ifndef MKVM_OPS_GEMV_CUH_
 #define MKVM_OPS_GEMV_CUH_
 
