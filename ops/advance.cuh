@@ -15,31 +15,13 @@ __device__ inline uint64_t RingWord(int32_t token, bool generated) {
          (generated ? 1u : 2u);
 }
 
-// The tokens that end a text. The first few are read when it is made.
-class EosTokens {
- public:
-  __device__ EosTokens(const int32_t* tokens, uint32_t count)
-      : tokens_(tokens), count_(count) {
-#pragma unroll
-    for (uint32_t i = 0; i < kEarly; ++i)
-      early_[i] = i < count ? tokens[i] : -1;
+__device__ inline bool IsEos(const int32_t* eos, uint64_t count,
+                             int32_t token) {
+  for (uint64_t i = 0; i < count; ++i) {
+    if (eos[i] == token) return true;
   }
-  __device__ bool Contain(int32_t token) const {
-    bool found = false;
-#pragma unroll
-    for (uint32_t i = 0; i < kEarly; ++i) {
-      found |= i < count_ && early_[i] == token;
-    }
-    for (uint32_t i = kEarly; i < count_; ++i) found |= tokens_[i] == token;
-    return found;
-  }
-
- private:
-  static constexpr uint32_t kEarly = 2;
-  const int32_t* tokens_;
-  uint32_t count_;
-  int32_t early_[kEarly];
-};
+  return false;
+}
 
 __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
                                      const AdvanceAddresses& at,
@@ -48,31 +30,25 @@ __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
   const int32_t* run = static_cast<const int32_t*>(at.run);
   int32_t* tokens = static_cast<int32_t*>(at.tokens);
   const int64_t next = context.position() + 1;
-  const uint32_t capacity = context.slot()->dims[AdvanceIndex::tokens].x;
-  const bool room = next < static_cast<int64_t>(capacity);
-  // What doesn't hang on the choice is asked for before it, since everybody
-  // waits for this instruction.
-  const int32_t first = run[0], last = run[1];
-  const int32_t given = room ? tokens[next] : 0;
-  const EosTokens eos(static_cast<const int32_t*>(at.eos),
-                      context.slot()->dims[AdvanceIndex::eos].x);
   const uint64_t best =
       context.LoadRanked(static_cast<const uint64_t*>(at.best),
                          context.IsPolled(AdvanceIndex::best), op.best);
-  if (!room) {
+  const uint32_t capacity = context.slot()->dims[AdvanceIndex::tokens].x;
+  if (next >= static_cast<int64_t>(capacity)) {
     context.Raise(FaultKind::kPastTokens, op.tokens, next, capacity);
     return;
   }
-  const bool generated = next >= first;
+  const bool generated = next >= run[0];
   if (isnan(isa::ScoreOfRanked(best))) {
     context.Raise(FaultKind::kNanScore, op.best, context.position(), 0);
     return;
   }
-  const int32_t token =
-      generated ? static_cast<int32_t>(isa::IndexOfRanked(best)) : given;
-  if (generated) tokens[next] = token;
-  const bool ended = generated && eos.Contain(token);
-  *static_cast<int32_t*>(at.stop) = (next >= last || ended) ? 1 : 0;
+  if (generated) tokens[next] = static_cast<int32_t>(isa::IndexOfRanked(best));
+  const int32_t token = tokens[next];
+  const bool ended =
+      generated && IsEos(static_cast<const int32_t*>(at.eos),
+                         context.slot()->dims[AdvanceIndex::eos].x, token);
+  *static_cast<int32_t*>(at.stop) = (next >= run[1] || ended) ? 1 : 0;
   ptx::StoreRelaxedSystem(&context.shared->token_ring[context.pass()],
                           RingWord(token, generated));
 }

@@ -283,13 +283,13 @@ __device__ inline void AttendGroup(const isa::AttentionOperands& op,
         continue;
       }
       const uint64_t begin = part_begin + uint64_t{head + h} * published;
-      context.Store(at.part, begin + element, value);
+      context.StoreWord(at.part, begin + element, value);
       // The first threads of a head also have m, l and the padding.
       if (element < 4) {
-        context.Store(at.part, begin + op.head_dim + element,
-                      element == 0   ? m
-                      : element == 1 ? l
-                                     : 0.0f);
+        context.StoreWord(at.part, begin + op.head_dim + element,
+                          element == 0   ? m
+                          : element == 1 ? l
+                                         : 0.0f);
       }
     }
     // The states are read before the next heads overwrite them.
@@ -311,7 +311,8 @@ __device__ inline void DeviceAnyAttention(const isa::AttentionOperands& op,
   const uint64_t cache_begin = split_row * capacity * op.head_dim;
   uint16_t* k_cache = static_cast<uint16_t*>(at.k_cache) + cache_begin;
   uint16_t* v_cache = static_cast<uint16_t*>(at.v_cache) + cache_begin;
-  const uint32_t* q_words = static_cast<const uint32_t*>(at.q) + q_begin;
+  const uint32_t* q_words =
+      static_cast<const uint32_t*>(at.q) + ActivationWord(q_begin);
   float* q = context.shared->scratch;
   float* states = q + kMaxGroupElements;
   auto* k_now =
@@ -380,8 +381,9 @@ __device__ inline void DeviceAnyAttention(const isa::AttentionOperands& op,
     } else {
       for (uint32_t i = context.thread(); i < op.group * op.head_dim;
            i += kComputeThreads) {
-        q[i] = isa::FloatOfF24Bits(context.LoadWord(
-            q_words + i, context.IsPolled(AttentionIndex::q), op.q));
+        q[i] = isa::FloatOfF24Bits(
+            context.LoadWord(q_words + ActivationWord(i),
+                             context.IsPolled(AttentionIndex::q), op.q));
       }
     }
     // q and this position's k and v are in scratch before any thread reads

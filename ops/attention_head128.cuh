@@ -180,12 +180,14 @@ __device__ __forceinline__ void Publish(bool empty, const Published& to,
   const float third = __shfl_down_sync(0xffffffffu, value, 2);
   const float fourth = __shfl_down_sync(0xffffffffu, value, 3);
   if (element % 4 == 0) {
-    context.Store4(to.base, to.begin + element, value, second, third, fourth);
+    const uint64_t at = to.begin + element;
+    context.StoreWords4(to.base, to.whole ? ActivationWord(at) : at, value,
+                        second, third, fourth);
   }
   // The second thread of a part's head has m and l.
   if (element == 1 && !to.whole) {
-    context.Store4(to.base, to.begin + kDim, empty ? -INFINITY : stored,
-                   empty ? 0.0f : sum, 0.0f, 0.0f);
+    context.StoreWords4(to.base, to.begin + kDim, empty ? -INFINITY : stored,
+                        empty ? 0.0f : sum, 0.0f, 0.0f);
   }
 }
 
@@ -221,7 +223,7 @@ __device__ __forceinline__ void PrepareReady(
     uint32_t slot, DeviceContext& context) {
   const uint32_t i = 4 * context.lane();
   if (context.warp() < group) {
-    const uint32_t* from = q + context.warp() * kDim + i;
+    const uint32_t* from = q + ActivationWord(context.warp() * kDim + i);
     uint32_t words[4];
     LoadFour(context, from, ptx::LoadRelaxedGpu4(from), polled, operand, words);
     PutQuery(context.warp(), i,
@@ -307,6 +309,7 @@ __device__ __forceinline__ void DeviceAttention(
       const uint32_t begin = part + t * kPartRows;
       // (The last part may have no rows in the stages, only this pass's.)
       const bool streamed = begin < place.streamed;
+      uint32_t read = 0;
       if (streamed) context.WaitChunk();
       if (rows[t] != 0) {
         TileSource source = NextTile(context);
@@ -316,12 +319,13 @@ __device__ __forceinline__ void DeviceAttention(
         uint4 k[4][2];
         LoadK(source, context, k);
         LoadV(source, context, v[t]);
+        read = v[t][3].w;
 #pragma unroll
         for (uint32_t s = 0; s < kSets; ++s) {
           scores[t][s] = Scores(k, query.row[s]);
         }
       }
-      if (streamed) context.FreeChunk(kPartStages);
+      if (streamed) context.FreeChunk(kPartStages, read);
     }
     if (rows[0] == 0) break;
     Weigh<2, kSets>(rows, scores, state, context);

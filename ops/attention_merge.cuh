@@ -145,8 +145,9 @@ __device__ __forceinline__ void MergeInWarp(
   context.WaitForRows();
   if (half == 0 && element % 4 == 0) {
     const uint64_t head = uint64_t{op.kv_head} * op.group + op.member;
-    context.Store4(at.y, head * op.head_dim + op.begin + first + element, value,
-                   second, third, fourth);
+    const uint64_t index = head * op.head_dim + op.begin + first + element;
+    context.StoreWords4(at.y, ActivationWord(index), value, second, third,
+                        fourth);
   }
 }
 

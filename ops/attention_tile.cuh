@@ -89,7 +89,7 @@ __device__ __forceinline__ uint4 LoadChunk(const TileSource& source,
   row = min(row, source.last);
   const char* at = base + row * kRowBytes + (chunk ^ row % 8) * kChunkBytes;
   if (row == source.now) at = source.row + unpermuted + chunk * kChunkBytes;
-  return *reinterpret_cast<const uint4*>(at);
+  return ptx::LoadSharedInOrder(reinterpret_cast<const uint4*>(at));
 }
 __device__ __forceinline__ void LoadK(const TileSource& source,
                                       DeviceContext& context,
@@ -127,7 +127,8 @@ __device__ __forceinline__ Tile TakeTile(uint32_t streamed,
     LoadK(source, context, tile.k);
     LoadV(source, context, tile.v);
   }
-  context.FreeChunk(kPartStages);
+  // With the last load all others have returned.
+  context.FreeChunk(kPartStages, tile.v[3].w);
   return tile;
 }
 

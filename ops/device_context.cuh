@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "isa/instruction.h"
+#include "ops/activation_layout.h"
 #include "ops/device_buffer.h"
 #include "ops/fault.h"
 #include "ops/ptx/barrier.cuh"
@@ -195,10 +196,12 @@ class DeviceContext {
     if (!polled || (word & 0xffu) == tag) return word;
     return Poll(address, word, operand);
   }
+  // Element `index` of a vector.
   __device__ float Load(const void* base, uint64_t index, bool polled,
                         uint32_t operand) {
     return isa::FloatOfF24Bits(
-        LoadWord(static_cast<const uint32_t*>(base) + index, polled, operand));
+        LoadWord(static_cast<const uint32_t*>(base) + ActivationWord(index),
+                 polled, operand));
   }
   __device__ uint64_t LoadRanked(const uint64_t* address, bool polled,
                                  uint32_t operand) {
@@ -255,15 +258,20 @@ class DeviceContext {
   }
 
   // ---- publishing
+  // Element `index` of a vector.
   __device__ void Store(void* base, uint64_t index, float value) const {
-    ptx::StoreRelaxedGpu(static_cast<uint32_t*>(base) + index,
+    StoreWord(base, ActivationWord(index), value);
+  }
+  // Word `word` of a buffer.
+  __device__ void StoreWord(void* base, uint64_t word, float value) const {
+    ptx::StoreRelaxedGpu(static_cast<uint32_t*>(base) + word,
                          isa::F24BitsOfFloat(value) | tag);
   }
-  // Four at once; each is atomic by itself. REQUIRES: index % 4 == 0.
-  __device__ void Store4(void* base, uint64_t index, float a, float b, float c,
-                         float d) const {
+  // Four at once; each is atomic by itself. REQUIRES: word % 4 == 0.
+  __device__ void StoreWords4(void* base, uint64_t word, float a, float b,
+                              float c, float d) const {
     ptx::StoreRelaxedGpu4(
-        static_cast<uint32_t*>(base) + index,
+        static_cast<uint32_t*>(base) + word,
         make_uint4(isa::F24BitsOfFloat(a) | tag, isa::F24BitsOfFloat(b) | tag,
                    isa::F24BitsOfFloat(c) | tag, isa::F24BitsOfFloat(d) | tag));
   }
@@ -293,9 +301,12 @@ class DeviceContext {
         kStagesOffset + at);
   }
   // Hands a chunk of `count` stages back, as far as this thread is concerned:
-  // it has read what it needs of it.
-  __device__ void FreeChunk(uint32_t count) {
-    ptx::BarrierArrive(&shared->chunk_empty[chunk % kMaxStages]);
+  // it has read what it needs of it. `read` is made of what its loads have
+  // returned, so that they have by then. (No tag has a bit beyond the eighth,
+  // but the compiler doesn't know.)
+  __device__ void FreeChunk(uint32_t count, uint32_t read) {
+    ptx::BarrierArriveAfter(&shared->chunk_empty[chunk % kMaxStages],
+                            read & (tag >> 8));
     ++chunk;
     ring_at += count * isa::kStageBytes;
     ring_at -= ring_at >= ring_bytes ? ring_bytes : 0;

@@ -36,10 +36,12 @@ template <bool kWhole>
 __device__ __forceinline__ uint4 AskColumns(const GemvInput& in, uint32_t slab,
                                             uint32_t tag) {
   const uint32_t column = slab * isa::kStageColumns;
-  if constexpr (kWhole) return ptx::LoadRelaxedGpu4(in.x + column);
+  if constexpr (kWhole)
+    return ptx::LoadRelaxedGpu4(in.x + ActivationWord(column));
   // Buffers are padded, so that a load of the last elements is in bounds.
   uint4 v = make_uint4(tag, tag, tag, tag);
-  if (column < in.columns) v = ptx::LoadRelaxedGpu4(in.x + column);
+  if (column < in.columns)
+    v = ptx::LoadRelaxedGpu4(in.x + ActivationWord(column));
   if (column + 1 >= in.columns) v.y = tag;
   if (column + 2 >= in.columns) v.z = tag;
   if (column + 3 >= in.columns) v.w = tag;
@@ -192,7 +194,7 @@ __device__ __forceinline__ void GemvOf(const isa::GemvOperands& op,
   const GemvShape shape = context.slot()->gemv;
   const uint32_t column = LaneColumn<kWhole>(context);
   GemvInput in;
-  in.x = static_cast<const uint32_t*>(at.x) + column;
+  in.x = static_cast<const uint32_t*>(at.x) + ActivationWord(column);
   in.g =
       at.g == nullptr ? nullptr : static_cast<const uint16_t*>(at.g) + column;
   in.mask = shape.x_mask;
@@ -247,7 +249,7 @@ __device__ __forceinline__ void DirectGemv(DeviceContext& context) {
   const auto& at = *reinterpret_cast<const GemvAddresses*>(slot.addresses);
   const uint32_t column = LaneColumn<true>(context);
   GemvInput in;
-  in.x = static_cast<const uint32_t*>(at.x) + column;
+  in.x = static_cast<const uint32_t*>(at.x) + ActivationWord(column);
   in.g =
       at.g == nullptr ? nullptr : static_cast<const uint16_t*>(at.g) + column;
   in.mask = 0xffu;

@@ -22,8 +22,9 @@ class GemvFinish {
   // Asks for the first group's residual, which may be too early.
   __device__ __forceinline__ void AskResidual() {
     if (at_.r != nullptr && context_.thread() < min(op_.rows, kFinishThreads)) {
-      early_ = ptx::LoadRelaxedGpu(static_cast<const uint32_t*>(at_.r) +
-                                   op_.row_begin + context_.thread());
+      early_ = ptx::LoadRelaxedGpu(
+          static_cast<const uint32_t*>(at_.r) +
+          ActivationWord(op_.row_begin + context_.thread()));
     }
   }
 
@@ -37,8 +38,10 @@ class GemvFinish {
     quad_ = panel_ < panels && local / 4 * 4 + 3 < op_.rows &&
             op_.row_begin % 4 == 0;
     epilogue_ = op_.epilogue;
-    y_ = at_.y == nullptr ? nullptr : static_cast<uint32_t*>(at_.y) + row_;
     y_is_f24_ = context_.IsF24(GemvIndex::y);
+    y_ = at_.y == nullptr ? nullptr
+                          : static_cast<uint32_t*>(at_.y) +
+                                (y_is_f24_ ? ActivationWord(row_) : row_);
     norm_ = at_.g != nullptr;
     first_ = p0 == 0;
     if (first_) {
@@ -126,7 +129,8 @@ class GemvFinish {
   // after its wait.)
   __device__ __forceinline__ float Residual() {
     const bool polled = context_.IsPolled(GemvIndex::r);
-    const uint32_t* address = static_cast<const uint32_t*>(at_.r) + row_;
+    const uint32_t* address =
+        static_cast<const uint32_t*>(at_.r) + ActivationWord(row_);
     const uint32_t tag = context_.tag;
     uint32_t word = early_;
     // In line, faults too: these warps have few registers, and a function that

@@ -174,6 +174,7 @@ __device__ __forceinline__ StageTiles<kSlabs * kSlots> TakeStages(
     BeforeLast&& before_last) {
   constexpr uint32_t kStages = kSlabs * kSlots;
   StageTiles<kStages> tiles;
+  uint32_t read = 0;
   context.WaitChunk();
 #pragma unroll
   for (uint32_t i = 0; i < kStages; ++i) {
@@ -186,11 +187,14 @@ __device__ __forceinline__ StageTiles<kSlabs * kSlots> TakeStages(
     for (uint32_t j = 0; j < kWarpTiles; ++j) {
       tiles.a[i][j] = make_uint4(0, 0, 0, 0);
       if (kWhole || context.warp() + j * kComputeWarps < count) {
-        tiles.a[i][j] = stage[j * kComputeThreads];
+        tiles.a[i][j] = ptx::LoadSharedInOrder(stage + j * kComputeThreads);
+        // With the last one all others have returned.
+        const bool last = i == kStages - 1 && j == kWarpTiles - 1;
+        if (!kWhole || last) read |= tiles.a[i][j].w;
       }
     }
   }
-  context.FreeChunk(slots * kSlabs);
+  context.FreeChunk(slots * kSlabs, read);
   return tiles;
 }
 

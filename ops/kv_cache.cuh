@@ -92,9 +92,11 @@ __device__ inline void NormRopeHead(DeviceContext& context, const uint32_t* v,
 #pragma unroll
     for (uint32_t j = 0; j < kPairs; ++j) {
       const uint32_t i = context.lane() + 32 * j;
-      to[2 * j] = i < half ? ptx::LoadRelaxedGpu(v + i) : context.tag;
-      to[2 * j + 1] =
-          i < half ? ptx::LoadRelaxedGpu(v + i + half) : context.tag;
+      to[2 * j] =
+          i < half ? ptx::LoadRelaxedGpu(v + ActivationWord(i)) : context.tag;
+      to[2 * j + 1] = i < half
+                          ? ptx::LoadRelaxedGpu(v + ActivationWord(i + half))
+                          : context.tag;
     }
   });
   float squares = 0;
@@ -139,9 +141,10 @@ __device__ inline QkvHeads HeadsOf(const Operands& op, const Addresses& at,
                                    const DeviceContext& context) {
   const uint64_t kv_begin = uint64_t{op.kv_head} * op.head_dim;
   return {
-      .q = static_cast<const uint32_t*>(at.q) + kv_begin * op.group,
-      .k = static_cast<const uint32_t*>(at.k) + kv_begin,
-      .v = static_cast<const uint32_t*>(at.v) + kv_begin,
+      .q = static_cast<const uint32_t*>(at.q) +
+           ActivationWord(kv_begin * op.group),
+      .k = static_cast<const uint32_t*>(at.k) + ActivationWord(kv_begin),
+      .v = static_cast<const uint32_t*>(at.v) + ActivationWord(kv_begin),
       .poll_q = context.IsPolled(Index::q),
       .poll_k = context.IsPolled(Index::k),
       .poll_v = context.IsPolled(Index::v),
@@ -169,8 +172,8 @@ __device__ inline void NormRopeAppend(DeviceContext& context,
   for (uint32_t h = context.warp(); h < heads; h += kComputeWarps) {
     if (h < in.group) {
       NormRopeHead<kMaxDim>(
-          context, in.q + uint64_t{h} * in.head_dim, in.poll_q, in.q_buffer,
-          in.q_norm, in.rope_row, in.head_dim, in.eps,
+          context, in.q + ActivationWord(uint64_t{h} * in.head_dim), in.poll_q,
+          in.q_buffer, in.q_norm, in.rope_row, in.head_dim, in.eps,
           [&](uint32_t i, float value) { put_q(h, i, value); });
     } else if (h == in.group) {
       NormRopeHead<kMaxDim>(context, in.k, in.poll_k, in.k_buffer, in.k_norm,
@@ -180,8 +183,8 @@ __device__ inline void NormRopeAppend(DeviceContext& context,
                             });
     } else {
       for (uint32_t i = context.lane(); i < in.head_dim; i += 32) {
-        put_v(i, isa::Bf16BitsOfFloat(isa::FloatOfF24Bits(
-                     context.LoadWord(in.v + i, in.poll_v, in.v_buffer))));
+        put_v(i, isa::Bf16BitsOfFloat(isa::FloatOfF24Bits(context.LoadWord(
+                     in.v + ActivationWord(i), in.poll_v, in.v_buffer))));
       }
     }
   }
@@ -216,7 +219,7 @@ __device__ __forceinline__ float4 NormRopeHead128(
   const float4 cosines = ptx::LoadConstant4(rope_row + i % 64);
   const float4 sines = ptx::LoadConstant4(rope_row + 64 + i % 64);
   uint32_t words[4];
-  LoadFour(context, v + i, early, polled, operand, words);
+  LoadFour(context, v + ActivationWord(i), early, polled, operand, words);
   float x[4];
 #pragma unroll
   for (uint32_t e = 0; e < 4; ++e) x[e] = isa::FloatOfF24Bits(words[e]);
@@ -244,14 +247,16 @@ __device__ __forceinline__ float4 NormRopeHead128(
 // are asked for by AskHead128 before.
 __device__ __forceinline__ const uint32_t* HeadWords(const QkvHeads& in,
                                                      uint32_t head) {
-  return head < in.group ? in.q + head * 128 : head == in.group ? in.k : in.v;
+  return head < in.group    ? in.q + ActivationWord(head * 128)
+         : head == in.group ? in.k
+                            : in.v;
 }
 __device__ __forceinline__ uint4 AskHead128(const QkvHeads& in, bool append,
                                             DeviceContext& context) {
   const uint32_t heads = in.group + (append ? 2 : 0);
   if (context.warp() >= heads) return make_uint4(0, 0, 0, 0);
   return ptx::LoadRelaxedGpu4(HeadWords(in, context.warp()) +
-                              4 * context.lane());
+                              ActivationWord(4 * context.lane()));
 }
 template <typename PutQ, typename PutK, typename PutV>
 __device__ __forceinline__ void NormRopeAppend128(DeviceContext& context,
@@ -266,7 +271,8 @@ __device__ __forceinline__ void NormRopeAppend128(DeviceContext& context,
   const uint32_t heads = in.group + (append ? 2 : 0);
   for (uint32_t h = context.warp(); h < heads; h += kComputeWarps) {
     const uint32_t* words_of_head = HeadWords(in, h);
-    if (h != context.warp()) early = ptx::LoadRelaxedGpu4(words_of_head + i);
+    if (h != context.warp())
+      early = ptx::LoadRelaxedGpu4(words_of_head + ActivationWord(i));
     if (h <= in.group) {
       const bool is_q = h < in.group;
       const float4 y = NormRopeHead128(
@@ -280,8 +286,8 @@ __device__ __forceinline__ void NormRopeAppend128(DeviceContext& context,
       }
     } else {
       uint32_t words[4];
-      LoadFour(context, words_of_head + i, early, in.poll_v, in.v_buffer,
-               words);
+      LoadFour(context, words_of_head + ActivationWord(i), early, in.poll_v,
+               in.v_buffer, words);
       put_v(i,
             pack(make_float4(
                 isa::FloatOfF24Bits(words[0]), isa::FloatOfF24Bits(words[1]),

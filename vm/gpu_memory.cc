@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "ops/activation_layout.h"
 #include "ops/kv_layout.h"
 #include "ops/panel.h"
 #include "vm/bind.h"
@@ -27,55 +28,19 @@ bool IsPacked(const isa::Buffer& buffer) {
   return buffer.layout == isa::Layout::kPanels && buffer.shape.size() == 2;
 }
 
-uint64_t StoredElements(const isa::Buffer& buffer) {
+uint64_t StoredElements(const isa::Buffer& buffer, DeviceLayout layout) {
+  const uint64_t elements = isa::NumElements(buffer);
+  if (layout == DeviceLayout::kSpread) return ops::ActivationWords(elements);
   return IsPacked(buffer)
              ? ops::PackedElements(buffer.shape[0], buffer.shape[1])
-             : isa::NumElements(buffer);
+             : elements;
 }
 
 // Padded: vector loads of the last elements stay inside.
-uint64_t StoredBytes(const isa::Buffer& buffer) {
-  const uint64_t bytes = StoredElements(buffer) * isa::SizeOf(buffer.dtype);
+uint64_t StoredBytes(const isa::Buffer& buffer, DeviceLayout layout) {
+  const uint64_t bytes =
+      StoredElements(buffer, layout) * isa::SizeOf(buffer.dtype);
   return (bytes + 2 * kAlignment - 1) / kAlignment * kAlignment;
-}
-
-// Whether each buffer is a KV cache whose rows are stored permuted.
-std::vector<bool> PermutedBuffers(const isa::Program& program) {
-  std::vector<bool> permuted(program.buffers.size(), false);
-  const auto note = [&](uint32_t id) {
-    permuted[id] = program.buffers[id].shape.back() == ops::kPermutedHeadDim;
-  };
-  for (const std::vector<isa::Instruction>& queue : program.queues) {
-    for (const isa::Instruction& i : queue) {
-      if (i.opcode == static_cast<uint16_t>(isa::Opcode::kAttention)) {
-        const auto op = isa::DecodeOperands<isa::AttentionOperands>(i);
-        note(op.k_cache);
-        note(op.v_cache);
-      } else if (i.opcode ==
-                 static_cast<uint16_t>(isa::Opcode::kQkNormRopeAppend)) {
-        const auto op = isa::DecodeOperands<isa::QkNormRopeAppendOperands>(i);
-        note(op.k_cache);
-        note(op.v_cache);
-      }
-    }
-  }
-  return permuted;
-}
-
-// Permutes the chunks of `count` rows of a cache, of which each split has
-// `capacity`, from `row` on; doing it twice undoes it.
-void PermuteRows(char* rows, uint64_t row, uint64_t count, uint64_t capacity) {
-  constexpr uint64_t kElements = ops::kPermutedHeadDim;
-  uint16_t permuted[kElements];
-  for (uint64_t i = 0; i < count; ++i) {
-    char* const at = rows + i * sizeof(permuted);
-    const auto of_split = static_cast<uint32_t>((row + i) % capacity);
-    for (uint32_t e = 0; e < kElements; ++e) {
-      std::memcpy(&permuted[ops::PermutedElement(of_split, e)],
-                  at + e * sizeof(uint16_t), sizeof(uint16_t));
-    }
-    std::memcpy(at, permuted, sizeof(permuted));
-  }
 }
 
 absl::Status CheckFits(uint64_t bytes) {
@@ -98,7 +63,9 @@ absl::StatusOr<GpuMemory> GpuMemory::Create(const isa::Program& program) {
   const auto cores = static_cast<int>(std::thread::hardware_concurrency());
   memory.threads_ =
       std::make_unique<HostThreads>(std::clamp(cores, 1, kMostThreads));
-  memory.permuted_ = PermutedBuffers(program);
+  absl::StatusOr<std::vector<DeviceLayout>> layouts = LayoutsOf(program);
+  if (!layouts.ok()) return layouts.status();
+  memory.layouts_ = *std::move(layouts);
   std::vector<uint64_t> offsets(program.buffers.size());
   // Activations first, so that one memset clears them.
   for (const bool activations : {true, false}) {
@@ -107,7 +74,7 @@ absl::StatusOr<GpuMemory> GpuMemory::Create(const isa::Program& program) {
       const bool is_activation = buffer.kind == isa::BufferKind::kActivation;
       if (is_activation != activations) continue;
       offsets[i] = memory.bytes_;
-      memory.bytes_ += StoredBytes(buffer);
+      memory.bytes_ += StoredBytes(buffer, memory.layouts_[i]);
     }
     if (activations) memory.activation_bytes_ = memory.bytes_;
   }
@@ -148,7 +115,16 @@ absl::StatusOr<GpuMemory> GpuMemory::Create(const isa::Program& program) {
 
 absl::Status GpuMemory::Upload(const isa::Program& program, uint32_t id,
                                const HostTensor& tensor) {
-  return UploadRows(program, id, tensor);
+  if (layouts_[id] != DeviceLayout::kSpread) {
+    return UploadRows(program, id, tensor);
+  }
+  std::vector<uint32_t> words(isa::NumElements(program.buffers[id]));
+  ConvertElements(tensor, isa::DType::kF24, 0, words.size(), words.data());
+  const std::vector<uint32_t> spread = SpreadWords(words);
+  return CudaStatus(
+      cudaMemcpy(buffers_[id].data, spread.data(),
+                 spread.size() * sizeof(uint32_t), cudaMemcpyHostToDevice),
+      kLoading);
 }
 
 absl::Status GpuMemory::UploadRows(const isa::Program& program, uint32_t id,
@@ -156,8 +132,9 @@ absl::Status GpuMemory::UploadRows(const isa::Program& program, uint32_t id,
   const isa::Buffer& buffer = program.buffers[id];
   const ops::DeviceBuffer& to = buffers_[id];
   const bool packed = IsPacked(buffer);
+  const bool permuted = layouts_[id] == DeviceLayout::kPermuted;
   const uint64_t element_bytes = isa::SizeOf(buffer.dtype);
-  const uint64_t columns = packed || permuted_[id] ? buffer.shape.back() : 1;
+  const uint64_t columns = packed || permuted ? buffer.shape.back() : 1;
   const uint64_t rows = isa::NumElements(buffer) / columns;
   const uint64_t row_bytes = columns * element_bytes;
   uint64_t rows_at_once = kStagingBytes / row_bytes;
@@ -180,7 +157,7 @@ absl::Status GpuMemory::UploadRows(const isa::Program& program, uint32_t id,
       char* const to_rows = host + begin * row_bytes;
       ConvertElements(tensor, buffer.dtype, (row + begin) * columns,
                       (end - begin) * columns, to_rows);
-      if (permuted_[id]) {
+      if (permuted) {
         PermuteRows(to_rows, row + begin, end - begin, buffer.shape[1]);
       }
     });
@@ -208,16 +185,20 @@ absl::Status GpuMemory::FinishUploads() {
   return CudaStatus(cudaStreamSynchronize(nullptr), kLoading);
 }
 
+absl::Status GpuMemory::Read(uint32_t id, void* out, uint64_t bytes) const {
+  return CudaStatus(
+      cudaMemcpy(out, buffers_[id].data, bytes, cudaMemcpyDeviceToHost),
+      "reading a buffer");
+}
+
 absl::Status GpuMemory::Download(const isa::Program& program, uint32_t id,
                                  absl::Span<char> out) {
   const isa::Buffer& buffer = program.buffers[id];
   const uint64_t element_bytes = isa::SizeOf(buffer.dtype);
   if (IsPacked(buffer)) {
-    std::vector<uint16_t> stored(StoredElements(buffer));
-    const absl::Status status = CudaStatus(
-        cudaMemcpy(stored.data(), buffers_[id].data,
-                   stored.size() * sizeof(uint16_t), cudaMemcpyDeviceToHost),
-        "reading a buffer");
+    std::vector<uint16_t> stored(StoredElements(buffer, layouts_[id]));
+    const absl::Status status =
+        Read(id, stored.data(), stored.size() * sizeof(uint16_t));
     if (!status.ok()) return status;
     const uint64_t columns = buffer.shape[1];
     for (uint64_t i = 0; i < isa::NumElements(buffer); ++i) {
@@ -228,11 +209,19 @@ absl::Status GpuMemory::Download(const isa::Program& program, uint32_t id,
     return absl::OkStatus();
   }
   const uint64_t bytes = isa::NumElements(buffer) * element_bytes;
-  const absl::Status status = CudaStatus(
-      cudaMemcpy(out.data(), buffers_[id].data, bytes, cudaMemcpyDeviceToHost),
-      "reading a buffer");
-  if (!status.ok()) return status;
-  if (permuted_[id]) {
+  if (layouts_[id] == DeviceLayout::kSpread) {
+    std::vector<uint32_t> spread(StoredElements(buffer, layouts_[id]));
+    const absl::Status status =
+        Read(id, spread.data(), spread.size() * sizeof(uint32_t));
+    if (!status.ok()) return status;
+    std::vector<uint32_t> words(isa::NumElements(buffer));
+    GatherWords(spread, absl::MakeSpan(words));
+    std::memcpy(out.data(), words.data(), bytes);
+  } else {
+    const absl::Status status = Read(id, out.data(), bytes);
+    if (!status.ok()) return status;
+  }
+  if (layouts_[id] == DeviceLayout::kPermuted) {
     PermuteRows(out.data(), 0, bytes / (ops::kPermutedHeadDim * element_bytes),
                 buffer.shape[1]);
   }

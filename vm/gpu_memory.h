@@ -12,6 +12,7 @@
 #include "isa/program.h"
 #include "ops/device_buffer.h"
 #include "vm/cuda_memory.h"
+#include "vm/device_layout.h"
 #include "vm/host_threads.h"
 #include "vm/machine.h"
 
@@ -20,7 +21,7 @@ namespace mkvm::vm {
 class GpuMemory {
  public:
   // Allocates and zeroes. ResourceExhausted, with the sizes and the mend, when
-  // the buffers don't fit.
+  // the buffers don't fit; InvalidArgument as LayoutsOf.
   static absl::StatusOr<GpuMemory> Create(const isa::Program& program);
 
   // Copies a whole tensor in, converted and packed as the buffer wants it. The
@@ -44,10 +45,12 @@ class GpuMemory {
   // Uploads as many rows at a time as there is page-locked memory for.
   absl::Status UploadRows(const isa::Program& program, uint32_t id,
                           const HostTensor& tensor);
+  // A buffer's first bytes, as they are stored.
+  absl::Status Read(uint32_t id, void* out, uint64_t bytes) const;
 
   DevicePointer<char> arena_;
   std::vector<ops::DeviceBuffer> buffers_;
-  std::vector<bool> permuted_;  // of each buffer: a cache of permuted rows
+  std::vector<DeviceLayout> layouts_;  // of each buffer
   uint64_t bytes_ = 0;
   uint64_t activation_bytes_ = 0;  // at the head of the arena
   // For conversions: one thread copies far less than PCIe can take.

@@ -64,6 +64,19 @@ __device__ inline void BarrierArrive(uint64_t* barrier) {
       : "memory");
 }
 
+// The same, but not before `zero`, which is 0, has been computed: if it is made
+// of what loads return, not before these have read. An arrival by itself
+// doesn't wait for loads that are under way. (For the memory model they come
+// before it; but a bulk copy that it allows is of another proxy.) The compiler
+// must not be able to tell that it is 0.
+__device__ inline void BarrierArriveAfter(uint64_t* barrier, uint32_t zero) {
+  asm volatile(
+      "{\n\t.reg .b64 state;\n\t"
+      "mbarrier.arrive.shared.b64 state, [%0];\n\t}" ::"r"(
+          SharedAddress(barrier) + zero)
+      : "memory");
+}
+
 // True once the phase of that parity has completed; acquires what its arrivals
 // released.
 __device__ inline bool BarrierIsComplete(uint64_t* barrier, uint32_t parity) {

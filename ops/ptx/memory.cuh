@@ -57,6 +57,18 @@ __device__ inline uint4 LoadGlobal16(const void* address) {
   return v;
 }
 
+// 16 bytes of shared memory. These loads are made in the order in which they
+// stand, and a warp's return in the order in which they are made: with the last
+// one's words all others' are there. REQUIRES: 16-byte alignment.
+__device__ __forceinline__ uint4 LoadSharedInOrder(const uint4* address) {
+  uint4 v;
+  asm volatile("ld.volatile.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(address)))
+               : "memory");
+  return v;
+}
+
 __device__ inline uint32_t LoadAcquireGpu(const uint32_t* address) {
   uint32_t value;
   asm volatile("ld.acquire.gpu.global.u32 %0, [%1];"
