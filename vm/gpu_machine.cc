@@ -272,21 +272,15 @@ Fault GpuMachine::RefineFault() const {
   return fault;
 }
 
-// Times memory's nominal rate that all workers together ask for (both from
-// docs/performance.md): of what waits for its own copies only, cache rows and
-// long gemvs; and of gemvs of one chunk, which others wait for in turn.
-constexpr double kCopiesOverPeak = 1.15;
-constexpr double kChunksOverPeak = 1.02;
-
 // The time between two copies of a stage by each worker with which all of them
-// ask for `over_peak` times what memory nominally gives; at most kMost, for a
-// driver that tells nonsense.
-uint32_t CopyIntervalCycles(const GpuInfo& info, size_t workers,
-                            double over_peak) {
+// ask for kCopiesOverPeak times what memory nominally gives; at most kMost, for
+// a driver that tells nonsense.
+uint32_t CopyIntervalCycles(const GpuInfo& info, size_t workers) {
+  constexpr double kCopiesOverPeak = 1.15;  // docs/performance.md
   constexpr double kMost = 16384;
   if (info.memory_bytes_per_s <= 0) return 0;
   const double bytes = static_cast<double>(isa::kStageBytes) *
-                       static_cast<double>(workers) / over_peak;
+                       static_cast<double>(workers) / kCopiesOverPeak;
   return static_cast<uint32_t>(
       std::min(kMost, bytes / info.memory_bytes_per_s * info.clock_hz));
 }
@@ -299,10 +293,7 @@ LaunchArguments GpuMachine::Arguments(const RunOptions& options) const {
       .producers = producers_.get(),
       .abort = counters_.get() + program_.counters.size() * kCounterStride,
       .num_stages = num_stages_,
-      .copy_interval_cycles =
-          CopyIntervalCycles(info_, program_.num_workers(), kCopiesOverPeak),
-      .chunk_interval_cycles =
-          CopyIntervalCycles(info_, program_.num_workers(), kChunksOverPeak),
+      .copy_interval_cycles = CopyIntervalCycles(info_, program_.num_workers()),
       .max_passes = static_cast<uint32_t>(options.max_passes),
       .first_position = options.first_position,
       .watchdog_ns = static_cast<uint64_t>(options.watchdog_seconds * 1e9),

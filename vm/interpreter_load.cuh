@@ -17,14 +17,13 @@ namespace mkvm::vm {
 // this is, a copy every half microsecond, so it is kept short.
 class StageRing {
  public:
-  __device__ StageRing(ops::SharedMemory* shared, uint32_t num_stages)
+  __device__ StageRing(ops::SharedMemory* shared, uint32_t num_stages,
+                       uint32_t interval_cycles)
       : shared_(shared),
         end_(ops::kStagesOffset + num_stages * isa::kStageBytes),
+        interval_cycles_(interval_cycles),
         free_(num_stages),
         policy_(ptx::PolicyEvictFirst()) {}
-
-  // The time that a whole stage's copy has, from the next one on.
-  __device__ void SetInterval(uint32_t cycles) { interval_cycles_ = cycles; }
 
   // Traced kernel: where to note when copies are made.
   __device__ void SetRecord(ops::TraceRecord* record) { record_ = record; }
@@ -125,7 +124,7 @@ class StageRing {
 
   ops::SharedMemory* const shared_;
   const uint32_t end_;  // of the stages, from shared_
-  uint32_t interval_cycles_ = 0;
+  const uint32_t interval_cycles_;
   uint32_t last_copy_ = 0;               // when, on the SM's clock
   uint32_t last_cycles_ = 0;             // that it has
   uint32_t stage_ = ops::kStagesOffset;  // to be filled next, from shared_
@@ -187,7 +186,7 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
   if (context.lane() >= ptx::CopyLanes(kArchitecture)) return;
   ops::SharedMemory* shared =
       ptx::InRegister<ops::SharedMemory>(context.shared);
-  StageRing ring(shared, arguments.num_stages);
+  StageRing ring(shared, arguments.num_stages, arguments.copy_interval_cycles);
   AppendedRows appended;
   bool running = true;
   for (uint32_t visit = 0; running && cursor.pass < EndPass(arguments, cursor);
@@ -213,10 +212,6 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
     if (gemv || rows) {
       // Copied, so that it is read at once.
       const ops::GemvShape shape = slot.gemv;
-      const bool one_chunk =
-          gemv && shape.panels <= shape.group && shape.slabs <= shape.chunk;
-      ring.SetInterval(one_chunk ? arguments.chunk_interval_cycles
-                                 : arguments.copy_interval_cycles);
       if constexpr (ops::kTraced) ring.SetRecord(&slot.record);
       running = ops::FillStages(
           gemv ? ops::SourceOf(*reinterpret_cast<const isa::GemvOperands*>(

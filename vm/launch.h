@@ -51,8 +51,6 @@ struct LaunchArguments {
   // From the copy of a whole stage to the next one, of less in proportion: 0,
   // or so that memory is not asked for much more than it can give.
   uint32_t copy_interval_cycles;
-  // The same where a gemv has but one chunk, which others wait for.
-  uint32_t chunk_interval_cycles;
   uint32_t max_passes;
   int64_t first_position;
   uint64_t watchdog_ns;
