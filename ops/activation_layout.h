@@ -1,8 +1,8 @@
 // Where the GPU keeps the elements of an activation vector. Host and device.
 //
 // Eight f24 words, which is a sector, and a gap as long: 16 words. The readers
-// of a vector all poll the same lines at the same time, and a line is as slow
-// as its requests are many; so there are twice as many lines for them. (Larger
+// of a vector all poll the same lines at the same time, which seems to make
+// them wait for one another; so there are twice as many lines. (Larger
 // gaps take a load more lines than pays: docs/performance.md.) Parts of
 // attention, which few workers read, lie close together.
 #ifndef MKVM_OPS_ACTIVATION_LAYOUT_H_

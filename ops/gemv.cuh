@@ -36,12 +36,14 @@ template <bool kWhole>
 __device__ __forceinline__ uint4 AskColumns(const GemvInput& in, uint32_t slab,
                                             uint32_t tag) {
   const uint32_t column = slab * isa::kStageColumns;
-  if constexpr (kWhole)
+  if constexpr (kWhole) {
     return ptx::LoadRelaxedGpu4(in.x + ActivationWord(column));
+  }
   // Buffers are padded, so that a load of the last elements is in bounds.
   uint4 v = make_uint4(tag, tag, tag, tag);
-  if (column < in.columns)
+  if (column < in.columns) {
     v = ptx::LoadRelaxedGpu4(in.x + ActivationWord(column));
+  }
   if (column + 1 >= in.columns) v.y = tag;
   if (column + 2 >= in.columns) v.z = tag;
   if (column + 3 >= in.columns) v.w = tag;

@@ -271,8 +271,9 @@ __device__ __forceinline__ void NormRopeAppend128(DeviceContext& context,
   const uint32_t heads = in.group + (append ? 2 : 0);
   for (uint32_t h = context.warp(); h < heads; h += kComputeWarps) {
     const uint32_t* words_of_head = HeadWords(in, h);
-    if (h != context.warp())
+    if (h != context.warp()) {
       early = ptx::LoadRelaxedGpu4(words_of_head + ActivationWord(i));
+    }
     if (h <= in.group) {
       const bool is_q = h < in.group;
       const float4 y = NormRopeHead128(

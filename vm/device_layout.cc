@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
 #include "isa/opcode_table.h"
 #include "ops/activation_layout.h"
 #include "ops/kv_layout.h"
