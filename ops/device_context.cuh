@@ -275,6 +275,16 @@ class DeviceContext {
         make_uint4(isa::F24BitsOfFloat(a) | tag, isa::F24BitsOfFloat(b) | tag,
                    isa::F24BitsOfFloat(c) | tag, isa::F24BitsOfFloat(d) | tag));
   }
+  // The words of this lane's value and the three lanes' after it, for a store
+  // of four: words on their own take longer to arrive. Whole warp.
+  __device__ __forceinline__ uint4 WordsOfFour(float value) const {
+    const uint32_t word = isa::F24BitsOfFloat(value) | tag;
+    uint4 four = {word, 0, 0, 0};
+    four.y = __shfl_down_sync(0xffffffffu, word, 1);
+    four.z = __shfl_down_sync(0xffffffffu, word, 2);
+    four.w = __shfl_down_sync(0xffffffffu, word, 3);
+    return four;
+  }
   __device__ void StoreRanked(void* base, uint64_t index, float score,
                               uint32_t row) const {
     ptx::StoreRelaxedGpu(static_cast<uint64_t*>(base) + index,

@@ -5,6 +5,7 @@
 
 #include "ops/device_context.cuh"
 #include "ops/gemv_stages.cuh"
+#include "ops/ptx/registers.cuh"
 #include "ops/reduce.cuh"
 #include "ops/silu_mul.cuh"
 
@@ -30,7 +31,8 @@ class GemvFinish {
 
   // This thread's row of the group that begins at panel `p0` and has `panels`,
   // and what its end needs: while others are still summing.
-  __device__ __forceinline__ void Prepare(uint32_t p0, uint32_t panels) {
+  __device__ __forceinline__ void Prepare(uint32_t p0, uint32_t panels,
+                                          uint32_t copy) {
     panel_ = context_.thread() / isa::kPanelRows;
     const uint32_t local = p0 * isa::kPanelRows + context_.thread();
     mine_ = panel_ < panels && local < op_.rows;
@@ -50,47 +52,55 @@ class GemvFinish {
     } else {
       early_ = 0;
     }
-  }
-
-  // The row, after all sums are there.
-  __device__ __forceinline__ void Finish(uint32_t copy) {
-    const uint32_t r = context_.thread() % isa::kPanelRows;
+    const bool add = epilogue_ == isa::Epilogue::kAdd;
     const bool doubled = epilogue_ == isa::Epilogue::kSiluMul;
     // Threads without a row go along, for the shuffles.
     const uint32_t slot = doubled ? min(2 * panel_, kGroupSlots - 2)
                                   : min(panel_, kGroupSlots - 1);
-    float value = Sum(copy, slot, r);
+    sums_ = ptx::Kept(
+        copy * sizeof(context_.shared->partials[0]) +
+        (slot * isa::kPanelRows + context_.thread() % isa::kPanelRows) *
+            sizeof(float2));
+    more_ = __any_sync(0xffffffffu,
+                       (epilogue_ != isa::Epilogue::kStore && !add) ||
+                           (add && mine_ && (early_ & 0xffu) != context_.tag) ||
+                           !y_is_f24_);
+  }
+
+  // The row, after all sums are there.
+  __device__ __forceinline__ void Finish(uint32_t copy) {
+    float value = Sum(0);
     const float scale = Scale(copy);
     if (first_) scale_ = norm_ ? scale : 1.0f;
     value *= scale_;
-    if (doubled) {
-      value = Silu(value) * (Sum(copy, slot + 1, r) * scale_);
-    } else if (epilogue_ == isa::Epilogue::kAdd) {
-      if (mine_) value += Residual();
-    } else if (epilogue_ == isa::Epilogue::kArgmax) {
-      if (mine_) best_ = BetterOf(best_, {value, row_});
-      if (y_ == nullptr) return;
+    if (more_) {
+      if (epilogue_ == isa::Epilogue::kSiluMul) {
+        value = Silu(value) * (Sum(1) * scale_);
+      } else if (epilogue_ == isa::Epilogue::kAdd) {
+        if (mine_) value += Residual();
+      } else if (epilogue_ == isa::Epilogue::kArgmax) {
+        if (mine_) best_ = BetterOf(best_, {value, row_});
+        if (y_ == nullptr) return;
+      }
+      if (!y_is_f24_) {
+        if (mine_) *reinterpret_cast<float*>(y_) = value;
+        return;
+      }
+    } else {
+      const float sum = value + isa::FloatOfF24Bits(early_);
+      value = epilogue_ == isa::Epilogue::kAdd ? sum : value;
     }
-    if (y_is_f24_) {
-      Publish(value);
-    } else if (mine_) {
-      *reinterpret_cast<float*>(y_) = value;
-    }
+    Publish(value);
   }
 
   __device__ const Best& best() const { return best_; }
 
  private:
-  // Four rows in one store, as far as there are four: words on their own take
-  // longer to arrive.
+  // Four rows in one store, as far as there are four.
   __device__ __forceinline__ void Publish(float value) const {
-    const uint32_t word = isa::F24BitsOfFloat(value) | context_.tag;
-    uint4 quad = {word, 0, 0, 0};
-    quad.y = __shfl_down_sync(0xffffffffu, word, 1);
-    quad.z = __shfl_down_sync(0xffffffffu, word, 2);
-    quad.w = __shfl_down_sync(0xffffffffu, word, 3);
-    if (quad_ && context_.lane() % 4 == 0) ptx::StoreRelaxedGpu4(y_, quad);
-    if (mine_ && !quad_) ptx::StoreRelaxedGpu(y_, word);
+    const uint4 words = context_.WordsOfFour(value);
+    if (quad_ && context_.lane() % 4 == 0) ptx::StoreRelaxedGpu4(y_, words);
+    if (mine_ && !quad_) ptx::StoreRelaxedGpu(y_, words.x);
   }
 
   // The norm's scale, from the warps' sums of squares.
@@ -104,14 +114,16 @@ class GemvFinish {
     return ptx::ReciprocalSqrtApproximate(total * mean_ + eps_);
   }
 
-  // A row's sum over the warps; upper and lower halves apart.
-  __device__ __forceinline__ float Sum(uint32_t copy, uint32_t slot,
-                                       uint32_t r) const {
+  // A row's sum over the warps, of slot `ahead` from the panel's first on;
+  // upper and lower halves apart.
+  __device__ __forceinline__ float Sum(uint32_t ahead) const {
     float2 part[kComputeWarps];
 #pragma unroll
     for (uint32_t w = 0; w < kComputeWarps; ++w) {
       part[w] = *reinterpret_cast<const float2*>(
-          context_.shared->partials[copy][w][slot][r]);
+          reinterpret_cast<const char*>(
+              context_.shared->partials[0][w][ahead]) +
+          sums_);
     }
     static_assert(kComputeWarps == 8);
     const auto tree = [](float a, float b, float c, float d, float e, float f,
@@ -156,10 +168,11 @@ class GemvFinish {
   DeviceContext& context_;
   uint32_t early_ = 0;
   uint32_t panel_, row_;
-  bool mine_, quad_, y_is_f24_, norm_, first_;
+  bool mine_, quad_, y_is_f24_, norm_, first_, more_;
   float mean_, eps_;
   isa::Epilogue epilogue_;
   uint32_t* y_;
+  uint32_t sums_;  // of the row, from the first copy's first
   float scale_ = 1.0f;
   Best best_ = {-INFINITY, 0xffffffffu};
 };

@@ -76,10 +76,7 @@ __device__ inline bool ShouldLeave(ops::SharedMemory* shared) {
 // warps have left, whose own spins are bounded; false when they have.
 __device__ inline bool WaitPhase(uint64_t* barrier, uint32_t parity,
                                  ops::SharedMemory* shared) {
-  while (!ptx::BarrierTestWait(barrier, parity)) {
-    if (ShouldLeave(shared)) return ptx::BarrierIsComplete(barrier, parity);
-  }
-  return true;
+  return ptx::BarrierWaitUnless(barrier, parity, &shared->leave);
 }
 
 // Ablated kernel: waits until the instruction `back` before this one is done,

@@ -108,6 +108,35 @@ __device__ inline bool BarrierTestWait(uint64_t* barrier, uint32_t parity) {
 #endif
 }
 
+// Waits as with BarrierTestWait until the phase of that parity of `barrier` has
+// completed, which it acquires, or phase 0 of `leave`. Returns whether
+// `barrier`'s has. One loop without the compiler's bookkeeping for lanes that
+// leave it apart.
+__device__ inline bool BarrierWaitUnless(uint64_t* barrier, uint32_t parity,
+                                         uint64_t* leave) {
+#if __CUDA_ARCH__ >= 900
+#define MKVM_WAIT "mbarrier.try_wait.parity.shared.b64"
+#else
+#define MKVM_WAIT "mbarrier.test_wait.parity.shared.b64"
+#endif
+  uint32_t done;
+  asm volatile(
+      "{\n\t.reg .pred p, q;\n"
+      "wait:\n\t" MKVM_WAIT
+      " p, [%1], %2;\n\t"
+      "@p bra.uni done;\n\t"
+      "mbarrier.test_wait.parity.shared.b64 q, [%3], 0;\n\t"
+      "@!q bra.uni wait;\n\t"
+      "mbarrier.test_wait.parity.shared.b64 p, [%1], %2;\n"
+      "done:\n\t"
+      "selp.u32 %0, 1, 0, p;\n\t}"
+      : "=r"(done)
+      : "r"(SharedAddress(barrier)), "r"(parity), "r"(SharedAddress(leave))
+      : "memory");
+#undef MKVM_WAIT
+  return done != 0;
+}
+
 }  // namespace mkvm::ptx
 
 #endif  // MKVM_OPS_PTX_BARRIER_CUH_

@@ -29,6 +29,13 @@ __device__ inline void ReleaseRegisters() {
 #endif
 }
 
+// `value`, computed here and kept in a register: the compiler may not compute
+// it again where it is used.
+__device__ __forceinline__ uint32_t Kept(uint32_t value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
 }  // namespace mkvm::ptx
 
 #endif  // MKVM_OPS_PTX_REGISTERS_CUH_
