@@ -59,7 +59,7 @@ MKVM_HOST_DEVICE inline float FloatOfBits(uint32_t bits) {
 // stays NaN.
 MKVM_HOST_DEVICE inline uint32_t F24BitsOfFloat(float value) {
   const uint32_t bits = BitsOfFloat(value);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fc00000u;
+  if (value != value) return 0x7fc00000u;
   return (bits + 0x7fu + ((bits >> 8) & 1u)) & 0xffffff00u;
 }
 

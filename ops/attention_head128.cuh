@@ -14,6 +14,7 @@
 #include "ops/kv_cache.cuh"
 #include "ops/ptx/math.cuh"
 #include "ops/ptx/memory.cuh"
+#include "ops/ptx/registers.cuh"
 
 namespace mkvm::ops {
 
@@ -83,21 +84,29 @@ __device__ __forceinline__ Query<kSets> QueryOf(uint32_t group,
   return query;
 }
 
-// Adds up over the lanes what Weigh leaves apart.
+// The sums over the lanes of what Weigh leaves apart.
 template <uint32_t kSets>
-__device__ __forceinline__ void FinishState(State<kSets>& state) {
+struct Totals {
+  float l[kSets];
+};
+template <uint32_t kSets>
+__device__ __forceinline__ Totals<kSets> TotalsOf(const State<kSets>& state) {
+  Totals<kSets> totals;
 #pragma unroll
   for (uint32_t s = 0; s < kSets; ++s) {
+    totals.l[s] = state.l[s];
 #pragma unroll
     for (int offset = 4; offset < 32; offset *= 2) {
-      state.l[s] += __shfl_xor_sync(0xffffffffu, state.l[s], offset);
+      totals.l[s] += __shfl_xor_sync(0xffffffffu, totals.l[s], offset);
     }
   }
+  return totals;
 }
 
 // Puts the warp's states of heads [head, head + kHeads) into scratch.
 template <uint32_t kSets>
 __device__ __forceinline__ void PutStates(const State<kSets>& state,
+                                          const Totals<kSets>& totals,
                                           uint32_t head,
                                           DeviceContext& context) {
   float* scratch = context.shared->scratch;
@@ -126,15 +135,15 @@ __device__ __forceinline__ void PutStates(const State<kSets>& state,
       *reinterpret_cast<float2*>(
           scratch + kStateBegin +
           (mine % kHeads * kRowWarps + RowWarp(context)) * 2) =
-          make_float2(state.m[s], state.l[s]);
+          make_float2(state.m[s], totals.l[s]);
     }
   }
 }
 
 // Where a head's result goes: to a part, or whole to y.
 struct Published {
-  void* base;
-  uint64_t begin;
+  uint32_t* element;  // this thread's
+  uint32_t* rest;     // what follows a part's elements
   bool whole;
 };
 
@@ -175,18 +184,11 @@ __device__ __forceinline__ void Publish(bool empty, const Published& to,
   if (to.whole) {
     value = __fdividef(isa::RoundToF24(value), isa::RoundToF24(sum));
   }
-  // Four elements in one store: words on their own take longer to arrive.
-  const float second = __shfl_down_sync(0xffffffffu, value, 1);
-  const float third = __shfl_down_sync(0xffffffffu, value, 2);
-  const float fourth = __shfl_down_sync(0xffffffffu, value, 3);
-  if (element % 4 == 0) {
-    const uint64_t at = to.begin + element;
-    context.StoreWords4(to.base, to.whole ? ActivationWord(at) : at, value,
-                        second, third, fourth);
-  }
+  const uint4 words = context.WordsOfFour(value);
+  if (element % 4 == 0) ptx::StoreRelaxedGpu4(to.element, words);
   // The second thread of a part's head has m and l.
   if (element == 1 && !to.whole) {
-    context.StoreWords4(to.base, to.begin + kDim, empty ? -INFINITY : stored,
+    context.StoreWords4(to.rest, 0, empty ? -INFINITY : stored,
                         empty ? 0.0f : sum, 0.0f, 0.0f);
   }
 }
@@ -241,6 +243,68 @@ __device__ __forceinline__ void PrepareReady(
   }
 }
 
+// This warp's rows among a split's positions.
+struct WarpRows {
+  uint32_t positions;
+  bool append;
+
+  // From row `begin` of the split on: how many.
+  __device__ __forceinline__ uint32_t
+  Count(uint32_t begin, const DeviceContext& context) const {
+    const uint32_t first = begin + RowWarp(context) * kTileRows;
+    return first < positions ? min(positions - first, kTileRows) : 0;
+  }
+  // Which of them is this pass's, kTileRows or more: none.
+  __device__ __forceinline__ uint32_t Now(uint32_t begin,
+                                          const DeviceContext& context) const {
+    const uint32_t first = begin + RowWarp(context) * kTileRows;
+    return append ? positions - 1 - first : kTileRows;
+  }
+};
+
+// Attends to all parts but the first, of which `streamed` rows are in the
+// stages; two at a time, which takes little longer than one.
+template <uint32_t kSets>
+__device__ __forceinline__ void AttendOtherParts(
+    const WarpRows& mine, uint32_t streamed, const char* now,
+    const Query<kSets>& query, State<kSets>& state, DeviceContext& context) {
+#pragma unroll 1
+  for (uint32_t part = kPartRows; part < mine.positions;
+       part += 2 * kPartRows) {
+    const uint32_t rows[2] = {mine.Count(part, context),
+                              mine.Count(part + kPartRows, context)};
+    float2 scores[2][kSets] = {};
+    uint4 v[2][4] = {};
+#pragma unroll
+    for (uint32_t t = 0; t < 2; ++t) {
+      const uint32_t begin = part + t * kPartRows;
+      // (The last part may have no rows in the stages, only this pass's.)
+      const bool in_stages = begin < streamed;
+      uint32_t read = 0;
+      if (in_stages) context.WaitChunk();
+      if (rows[t] != 0) {
+        TileSource source = NextTile(context);
+        source.last = rows[t] - 1;
+        source.now = mine.Now(begin, context);
+        source.row = now;
+        uint4 k[4][2];
+        LoadK(source, context, k);
+        LoadV(source, context, v[t]);
+        read = v[t][3].w;
+#pragma unroll
+        for (uint32_t s = 0; s < kSets; ++s) {
+          scores[t][s] = Scores(k, query.row[s]);
+        }
+      }
+      if (in_stages) context.FreeChunk(kPartStages, read);
+    }
+    if (rows[0] == 0) break;
+    Weigh<2, kSets>(rows, scores, state, context);
+    AddWeighed<kSets>(v[0], scores[0], state, context);
+    if (rows[1] != 0) AddWeighed<kSets>(v[1], scores[1], state, context);
+  }
+}
+
 template <uint32_t kSets>
 __device__ __forceinline__ void DeviceAttention(
     const isa::AttentionOperands& op, const AttentionAddresses& at,
@@ -249,6 +313,7 @@ __device__ __forceinline__ void DeviceAttention(
   const bool fused = op.prologue == isa::AttentionPrologue::kQkNormRope;
   const AttentionPlace place = context.slot()->attention;
   const bool append = place.append != 0;
+  const uint32_t group = ptx::Kept(op.group);
   const QkvHeads heads = HeadsOf<AttentionIndex>(op, at, context);
   uint4 early = make_uint4(0, 0, 0, 0);
   if (fused) early = AskHead128(heads, append, context);
@@ -268,85 +333,57 @@ __device__ __forceinline__ void DeviceAttention(
   if (fused) {
     PrepareFused(heads, append, early, k_cache, v_cache, place.slot, context);
   } else {
-    PrepareReady(heads.q, op.group, heads.poll_q, op.q, append, k_cache,
-                 v_cache, place.slot, context);
+    PrepareReady(heads.q, group, heads.poll_q, op.q, append, k_cache, v_cache,
+                 place.slot, context);
   }
   // q and this position's k and v are in scratch before any thread reads them.
   context.Barrier();
-  const Query<kSets> query = QueryOf<kSets>(op.group, context);
+  const Query<kSets> query = QueryOf<kSets>(group, context);
   State<kSets> state = {};
 #pragma unroll
   for (uint32_t s = 0; s < kSets; ++s) state.m[s] = kNone;
   const auto* now =
       reinterpret_cast<const char*>(context.shared->scratch + kNowBegin);
-  // This warp's rows among the positions from row `begin` of the split on.
-  const auto rows_from = [&](uint32_t begin) {
-    const uint32_t first = begin + RowWarp(context) * kTileRows;
-    return first < place.positions ? min(place.positions - first, kTileRows)
-                                   : 0;
-  };
-  // Which of them is this pass's, kTileRows or more: none.
-  const auto now_from = [&](uint32_t begin) {
-    const uint32_t first = begin + RowWarp(context) * kTileRows;
-    return append ? place.positions - 1 - first : kTileRows;
-  };
-  if (rows_from(0) != 0) {
-    if (now_from(0) < kTileRows) {
+  const WarpRows mine = {place.positions, append};
+  Totals<kSets> totals = {};
+  if (mine.Count(0, context) != 0) {
+    if (mine.Now(0, context) < kTileRows) {
       const auto* row = reinterpret_cast<const uint4*>(now);
-      PutRow(now_from(0), row, row + kDim / kCacheChunk, context, tile);
+      PutRow(mine.Now(0, context), row, row + kDim / kCacheChunk, context,
+             tile);
     }
-    AttendTile(tile, rows_from(0), query, state, context);
-  }
-  // Then two parts at a time, which takes little longer than one.
-#pragma unroll 1
-  for (uint32_t part = kPartRows; part < place.positions;
-       part += 2 * kPartRows) {
-    const uint32_t rows[2] = {rows_from(part), rows_from(part + kPartRows)};
-    float2 scores[2][kSets] = {};
-    uint4 v[2][4] = {};
+    float2 scores[1][kSets];
 #pragma unroll
-    for (uint32_t t = 0; t < 2; ++t) {
-      const uint32_t begin = part + t * kPartRows;
-      // (The last part may have no rows in the stages, only this pass's.)
-      const bool streamed = begin < place.streamed;
-      uint32_t read = 0;
-      if (streamed) context.WaitChunk();
-      if (rows[t] != 0) {
-        TileSource source = NextTile(context);
-        source.last = rows[t] - 1;
-        source.now = now_from(begin);
-        source.row = now;
-        uint4 k[4][2];
-        LoadK(source, context, k);
-        LoadV(source, context, v[t]);
-        read = v[t][3].w;
-#pragma unroll
-        for (uint32_t s = 0; s < kSets; ++s) {
-          scores[t][s] = Scores(k, query.row[s]);
-        }
-      }
-      if (streamed) context.FreeChunk(kPartStages, read);
+    for (uint32_t s = 0; s < kSets; ++s) {
+      scores[0][s] = Scores(tile.k, query.row[s]);
     }
-    if (rows[0] == 0) break;
-    Weigh<2, kSets>(rows, scores, state, context);
-    AddWeighed<kSets>(v[0], scores[0], state, context);
-    if (rows[1] != 0) AddWeighed<kSets>(v[1], scores[1], state, context);
+    Weigh<1, kSets>({mine.Count(0, context)}, scores, state, context);
+    // Beside the products, in case that this was all.
+    totals = TotalsOf(state);
+    AddWeighed<kSets>(tile.v, scores[0], state, context);
   }
-  FinishState(state);
+  // Seldom in short contexts: out of their way.
+  if (__builtin_expect(place.positions > kPartRows, 0)) {
+    AttendOtherParts(mine, place.streamed, now, query, state, context);
+    totals = TotalsOf(state);
+  }
   const bool whole = place.alone != 0;
   const uint32_t stride = whole ? kDim : kDim + 4;
-  for (uint32_t head = 0; head < op.group; head += kHeads) {
+  const uint32_t row_begin = (whole ? op.kv_head : split_row) * group;
+  const uint32_t h = context.thread() / kDim;
+  for (uint32_t head = 0; head < group; head += kHeads) {
+    const uint64_t begin = uint64_t{row_begin + head + h} * stride;
+    const uint64_t element = begin + context.thread() % kDim;
+    uint32_t* const base = static_cast<uint32_t*>(whole ? at.y : at.part);
+    const Published to = {base + (whole ? ActivationWord(element) : element),
+                          base + begin + kDim, whole};
     // The states of the heads before are read.
     if (head != 0) context.Barrier();
-    PutStates(state, head, context);
+    PutStates(state, totals, head, context);
     // The warps' states are written before any thread merges them.
     context.Barrier();
-    const uint32_t h = context.thread() / kDim;
-    if (head + h < op.group) {
-      const uint32_t row = (whole ? op.kv_head : split_row) * op.group + head;
-      Publish(place.positions == 0,
-              {whole ? at.y : at.part, uint64_t{row + h} * stride, whole}, h,
-              context.thread() % kDim, context);
+    if (head + h < group) {
+      Publish(place.positions == 0, to, h, context.thread() % kDim, context);
     }
   }
 }

@@ -99,6 +99,8 @@ __device__ __forceinline__ void MergeInWarp(
   // And the lane's split's m and l.
   const uint32_t* state = part + element * stride + op.head_dim;
   const uint32_t left = op.splits - min(op.splits, half * (kSplits / 2));
+  // What a gemv before reads and writes comes before this one's writes.
+  context.WaitForRows();
   uint32_t words[kSplits / 2 + 2];
   context.LoadTogether(words, context.IsPolled(AttentionMergeIndex::part),
                        op.part, [&](uint32_t(&to)[kSplits / 2 + 2]) {
@@ -126,28 +128,23 @@ __device__ __forceinline__ void MergeInWarp(
   const float weight = ptx::Exp2Approximate((m - most) * kLog2e);
   float sum = isa::FloatOfF24Bits(words[kSplits / 2 + 1]) * weight;
   float value = 0;
+  // The sum's shuffles, each of which waits for the one before, between those
+  // of the weights, which don't.
 #pragma unroll
   for (uint32_t s = 0; s < kSplits / 2; ++s) {
+    if (s % 2 == 0) sum += __shfl_xor_sync(0xffffffffu, sum, 1 << s / 2);
     value += isa::FloatOfF24Bits(words[s]) *
              __shfl_sync(0xffffffffu, weight, half * 8 + s);
   }
-#pragma unroll
-  for (int offset = 1; offset < 16; offset *= 2) {
-    sum += __shfl_xor_sync(0xffffffffu, sum, offset);
-  }
+  static_assert(1 << kSplits / 4 == kSplits);
   value += __shfl_xor_sync(0xffffffffu, value, 16);
   value = __fdividef(value, sum);
-  // Four elements in one store: words on their own take longer to arrive.
-  const float second = __shfl_down_sync(0xffffffffu, value, 1);
-  const float third = __shfl_down_sync(0xffffffffu, value, 2);
-  const float fourth = __shfl_down_sync(0xffffffffu, value, 3);
-  // What a gemv before reads and writes comes before this one's writes.
-  context.WaitForRows();
+  const uint4 words_of_four = context.WordsOfFour(value);
   if (half == 0 && element % 4 == 0) {
     const uint64_t head = uint64_t{op.kv_head} * op.group + op.member;
     const uint64_t index = head * op.head_dim + op.begin + first + element;
-    context.StoreWords4(at.y, ActivationWord(index), value, second, third,
-                        fourth);
+    ptx::StoreRelaxedGpu4(static_cast<uint32_t*>(at.y) + ActivationWord(index),
+                          words_of_four);
   }
 }
 

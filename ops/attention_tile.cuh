@@ -283,21 +283,6 @@ __device__ __forceinline__ void Weigh(const uint32_t (&rows)[kTiles],
   }
 }
 
-// Adds a tile, of which `rows` rows are positions: 1 to kTileRows. Whole warp.
-template <uint32_t kSets>
-__device__ __forceinline__ void AttendTile(const Tile& tile, uint32_t rows,
-                                           const Query<kSets>& query,
-                                           State<kSets>& state,
-                                           DeviceContext& context) {
-  float2 scores[1][kSets];
-#pragma unroll
-  for (uint32_t s = 0; s < kSets; ++s) {
-    scores[0][s] = Scores(tile.k, query.row[s]);
-  }
-  Weigh<1, kSets>({rows}, scores, state, context);
-  AddWeighed<kSets>(tile.v, scores[0], state, context);
-}
-
 }  // namespace mkvm::ops::head128
 
 #endif  // MKVM_OPS_ATTENTION_TILE_CUH_

@@ -223,22 +223,26 @@ __device__ __forceinline__ float4 NormRopeHead128(
   float x[4];
 #pragma unroll
   for (uint32_t e = 0; e < 4; ++e) x[e] = isa::FloatOfF24Bits(words[e]);
-  const float squares =
-      WarpSum((x[0] * x[0] + x[1] * x[1]) + (x[2] * x[2] + x[3] * x[3]));
-  const float scale = rsqrtf(squares * (1.0f / 128) + eps);
   const float g[4] = {
       isa::FloatOfBits(gains.x << 16), isa::FloatOfBits(gains.x & 0xffff0000u),
       isa::FloatOfBits(gains.y << 16), isa::FloatOfBits(gains.y & 0xffff0000u)};
   const float c[4] = {cosines.x, cosines.y, cosines.z, cosines.w};
   const float s[4] = {sines.x, sines.y, sines.z, sines.w};
   const bool upper = context.lane() >= 16;
+  // Rotated while the squares are still being added up, scaled after that.
   float y[4];
 #pragma unroll
   for (uint32_t e = 0; e < 4; ++e) {
-    x[e] = x[e] * scale * g[e];
-    const float partner = __shfl_xor_sync(0xffffffffu, x[e], 16);
-    y[e] = x[e] * c[e] + (upper ? partner : -partner) * s[e];
+    const float own = x[e] * g[e];
+    const float partner = __shfl_xor_sync(0xffffffffu, own, 16);
+    y[e] = own * c[e] + (upper ? partner : -partner) * s[e];
   }
+  const float squares =
+      WarpSum((x[0] * x[0] + x[1] * x[1]) + (x[2] * x[2] + x[3] * x[3]));
+  const float scale =
+      ptx::ReciprocalSqrtApproximate(squares * (1.0f / 128) + eps);
+#pragma unroll
+  for (uint32_t e = 0; e < 4; ++e) y[e] *= scale;
   return make_float4(y[0], y[1], y[2], y[3]);
 }
 
