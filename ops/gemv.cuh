@@ -74,18 +74,23 @@ __device__ __forceinline__ void PollColumns(const GemvInput& in,
                                             GemvColumns<kSlabs>& columns,
                                             DeviceContext& context) {
   const uint32_t tag = context.tag;
-  uint64_t state = 0;
-  const uint32_t begin = context.TraceNow();
-  uint32_t poll_begin = begin;
-  for (uint32_t polls = 1;; ++polls) {
+  const auto wrong_bits = [&] {
     uint32_t wrong = 0;
 #pragma unroll
     for (uint32_t s = 0; s < kSlabs; ++s) {
       wrong |= WrongBits(columns.x[s], tag);
     }
-    if (!__any_sync(0xffffffffu, (wrong & in.mask) != 0)) break;
+    return wrong & in.mask;
+  };
+  uint64_t state = 0;
+  const uint32_t begin = context.TraceNow();
+  uint32_t poll_begin = begin;
+  uint32_t wrong = wrong_bits();
+  // One way out, so that it costs no more than the vote.
+  for (uint32_t polls = 1; __any_sync(0xffffffffu, wrong != 0); ++polls) {
+    bool lost = false;
     if (polls % 64 == 0) {
-      if ((wrong & in.mask) != 0) {
+      if (wrong != 0) {
         uint32_t seen = 0;
 #pragma unroll
         for (uint32_t s = 0; s < kSlabs; ++s) {
@@ -101,10 +106,8 @@ __device__ __forceinline__ void PollColumns(const GemvInput& in,
         state = SpinStep(context.shared, context.place(), state, operand, seen,
                          tag);
       }
-      if (__any_sync(0xffffffffu, state == kSpinLost)) {
-        context.Fail();
-        return;
-      }
+      lost = __any_sync(0xffffffffu, state == kSpinLost);
+      context.Fail(lost);
     }
     poll_begin = context.TraceNow();
 #pragma unroll
@@ -113,6 +116,7 @@ __device__ __forceinline__ void PollColumns(const GemvInput& in,
         columns.x[s] = AskColumns<kWhole>(in, first_slab + s, tag);
       }
     }
+    wrong = lost ? 0 : wrong_bits();
   }
   context.TraceOperands(begin, poll_begin, operand);
 }
@@ -121,8 +125,9 @@ __device__ __forceinline__ void PollColumns(const GemvInput& in,
 // slabs from `first_slab` on: their sums go to, or with later chunks are added
 // to, the partial sums at `partial`. With `load`, the vector's slabs are not at
 // `fragments` yet; returns the warp's sum of their squares. `first`: of the
-// instruction. With kWhole all slabs are whole ones.
-template <uint32_t kSlabs, uint32_t kSlots, bool kWhole>
+// instruction. With kWhole all slabs are whole ones; without kNorm there are no
+// gains, and no squares.
+template <uint32_t kSlabs, uint32_t kSlots, bool kWhole, bool kNorm>
 __device__ __forceinline__ float SumChunk(
     const GemvInput& in, const GemvShape& shape, uint32_t slots,
     uint32_t operand, uint32_t first_slab, bool load, bool first,
@@ -150,7 +155,9 @@ __device__ __forceinline__ float SumChunk(
 #pragma unroll
         for (uint32_t s = 0; s < kSlabs; ++s) {
           columns.x[s] = AskColumns<kWhole>(in, first_slab + s, context.tag);
-          columns.g[s] = LoadGains<kWhole>(in, first_slab + s);
+          if constexpr (kNorm) {
+            columns.g[s] = LoadGains<kWhole>(in, first_slab + s);
+          }
         }
       });
   float squares = 0;
@@ -158,8 +165,8 @@ __device__ __forceinline__ float SumChunk(
     PollColumns<kSlabs, kWhole>(in, first_slab, operand, columns, context);
 #pragma unroll
     for (uint32_t s = 0; s < kSlabs; ++s) {
-      squares += WriteFragments(fragments + s * kSlabFragments, columns.x[s],
-                                columns.g[s], context);
+      squares += WriteFragments<kNorm>(fragments + s * kSlabFragments,
+                                       columns.x[s], columns.g[s], context);
     }
     // The warp's fragments are written before any lane reads them.
     __syncwarp();
@@ -172,7 +179,7 @@ __device__ __forceinline__ float SumChunk(
   const StageSums<kStages> sums = MultiplyStages(
       tiles,
       [&](uint32_t i) -> const Fragments& { return of_slab[i % kSlabs]; });
-  squares = WarpSum(squares);
+  if constexpr (kNorm) squares = WarpSum(squares);
   if (context.lane() % 4 < 2) {
 #pragma unroll
     for (uint32_t p = 0; p < kSlots; ++p) {
@@ -216,7 +223,7 @@ __device__ __forceinline__ void GemvOf(const isa::GemvOperands& op,
       // A body for each shape, unrolled: few shapes, since all bodies of a
       // layer should fit the instruction cache.
 #define MKVM_CHUNK(kSlabs, kSlots)                                     \
-  squares += SumChunk<kSlabs, kSlots, kWhole>(                         \
+  squares += SumChunk<kSlabs, kSlots, kWhole, true>(                   \
       in, shape, slots, op.x, c0, load, p0 == 0 && c0 == 0, fragments, \
       PartialOf(copy, context), context)
       if (slabs == 1 && slots > 4) {
@@ -242,8 +249,8 @@ __device__ __forceinline__ void GemvOf(const isa::GemvOperands& op,
 }
 
 // A gemv of one chunk, with kSlots panels of kSlabs whole slabs, of a vector
-// that is polled.
-template <uint32_t kSlabs, uint32_t kSlots>
+// that is polled; without kNorm, without gains.
+template <uint32_t kSlabs, uint32_t kSlots, bool kNorm>
 __device__ __forceinline__ void DirectGemv(DeviceContext& context) {
   const InstructionSlot& slot = *context.slot();
   const auto& op =
@@ -252,14 +259,16 @@ __device__ __forceinline__ void DirectGemv(DeviceContext& context) {
   const uint32_t column = LaneColumn<true>(context);
   GemvInput in;
   in.x = static_cast<const uint32_t*>(at.x) + ActivationWord(column);
-  in.g =
-      at.g == nullptr ? nullptr : static_cast<const uint16_t*>(at.g) + column;
+  in.g = nullptr;
+  if (kNorm && at.g != nullptr) {
+    in.g = static_cast<const uint16_t*>(at.g) + column;
+  }
   in.mask = 0xffu;
   const uint32_t copy = context.copy();
-  const float squares = SumChunk<kSlabs, kSlots, true>(
+  const float squares = SumChunk<kSlabs, kSlots, true, kNorm>(
       in, slot.gemv, kSlots, op.x, 0, true, true, WarpFragments(context),
       PartialOf(copy, context), context);
-  if (context.lane() == 0) {
+  if (kNorm && context.lane() == 0) {
     context.shared->gemv_squares[copy][context.warp()] = squares;
   }
   context.HandOver();

@@ -111,19 +111,23 @@ __device__ __forceinline__ uint4* WarpFragments(const DeviceContext& context) {
          context.warp() * kScratchSlabs * kSlabFragments;
 }
 
-// Puts this lane's columns of a slab there, times their gains (two bf16 a
-// word); returns its share of sum x^2. A __syncwarp must follow.
+// Puts this lane's columns of a slab there, with kNorm times their gains (two
+// bf16 a word); returns its share of sum x^2 then, else 0. A __syncwarp must
+// follow.
+template <bool kNorm>
 __device__ __forceinline__ float WriteFragments(uint4* fragments,
                                                 const uint4& x, uint2 gains,
                                                 DeviceContext& context) {
   float v[4] = {isa::FloatOfF24Bits(x.x), isa::FloatOfF24Bits(x.y),
                 isa::FloatOfF24Bits(x.z), isa::FloatOfF24Bits(x.w)};
-  const float squares =
-      (v[0] * v[0] + v[1] * v[1]) + (v[2] * v[2] + v[3] * v[3]);
-  v[0] *= isa::FloatOfBits(gains.x << 16);
-  v[1] *= isa::FloatOfBits(gains.x & 0xffff0000u);
-  v[2] *= isa::FloatOfBits(gains.y << 16);
-  v[3] *= isa::FloatOfBits(gains.y & 0xffff0000u);
+  float squares = 0;
+  if constexpr (kNorm) {
+    squares = (v[0] * v[0] + v[1] * v[1]) + (v[2] * v[2] + v[3] * v[3]);
+    v[0] *= isa::FloatOfBits(gains.x << 16);
+    v[1] *= isa::FloatOfBits(gains.x & 0xffff0000u);
+    v[2] *= isa::FloatOfBits(gains.y << 16);
+    v[3] *= isa::FloatOfBits(gains.y & 0xffff0000u);
+  }
   // The values as bf16, and what that leaves out.
   uint32_t high[2], low[2];
 #pragma unroll
@@ -188,11 +192,14 @@ __device__ __forceinline__ StageTiles<kSlabs * kSlots> TakeStages(
       tiles.a[i][j] = make_uint4(0, 0, 0, 0);
       if (kWhole || context.warp() + j * kComputeWarps < count) {
         tiles.a[i][j] = ptx::LoadSharedInOrder(stage + j * kComputeThreads);
-        // With the last one all others have returned.
-        const bool last = i == kStages - 1 && j == kWarpTiles - 1;
-        if (!kWhole || last) read |= tiles.a[i][j].w;
+        read = tiles.a[i][j].w;
       }
     }
+  }
+  // With the last load all others have returned; where there may be none, one
+  // more, whatever it reads.
+  if constexpr (!kWhole) {
+    read = ptx::LoadSharedInOrder(context.StageData(0) + context.thread()).w;
   }
   context.FreeChunk(slots * kSlabs, read);
   return tiles;

@@ -134,16 +134,16 @@ uint32_t IdleBelow(const isa::Instruction& instruction) {
   return 0;
 }
 
-// The direct body of a gemv of that shape.
-Direct DirectGemv(const ops::GemvShape& shape) {
+// The direct body of a gemv of that shape, with a norm or without.
+Direct DirectGemv(const ops::GemvShape& shape, bool norm) {
   if (shape.panels > shape.group || shape.slabs > shape.chunk) {
     return Direct::kNo;
   }
   const uint32_t slots = shape.panels * shape.matrices;
   if (shape.slabs == 1 && slots == 6) return Direct::kGemv1x6;
   if (shape.slabs == 1 && slots == 4) return Direct::kGemv1x4;
-  if (shape.slabs == 2 && slots == 2) return Direct::kGemv2x2;
-  if (shape.slabs == 3 && slots == 2) return Direct::kGemv3x2;
+  if (shape.slabs == 2 && slots == 2 && !norm) return Direct::kGemv2x2;
+  if (shape.slabs == 3 && slots == 2 && !norm) return Direct::kGemv3x2;
   return Direct::kNo;
 }
 
@@ -159,7 +159,9 @@ Direct DirectOf(const ops::DecodedInstruction& decoded) {
   if (!PollsAll(instruction)) return Direct::kNo;
   switch (OpcodeOf(instruction)) {
     case isa::Opcode::kGemv:
-      return DirectGemv(decoded.gemv);
+      return DirectGemv(decoded.gemv,
+                        isa::DecodeOperands<isa::GemvOperands>(instruction).g !=
+                            isa::kNoBuffer);
     case isa::Opcode::kAttention:
       return isa::DecodeOperands<isa::AttentionOperands>(instruction).group <=
                      ops::head128::kSetHeads

@@ -188,13 +188,13 @@ __device__ __forceinline__ void RunDirect(const LaunchArguments& arguments,
   const ops::InstructionSlot& slot = *context.slot();
   const auto direct = static_cast<ops::Direct>(code >> ops::kCodeDirectShift);
   if (direct == ops::Direct::kGemv1x6) {
-    ops::DirectGemv<1, 6>(context);
+    ops::DirectGemv<1, 6, true>(context);
   } else if (direct == ops::Direct::kGemv1x4) {
-    ops::DirectGemv<1, 4>(context);
+    ops::DirectGemv<1, 4, true>(context);
   } else if (direct == ops::Direct::kGemv2x2) {
-    ops::DirectGemv<2, 2>(context);
+    ops::DirectGemv<2, 2, false>(context);
   } else if (direct == ops::Direct::kGemv3x2) {
-    ops::DirectGemv<3, 2>(context);
+    ops::DirectGemv<3, 2, false>(context);
   } else if (direct == ops::Direct::kAttention) {
     ops::head128::DeviceAttention<1>(
         *reinterpret_cast<const isa::AttentionOperands*>(

@@ -1,6 +1,7 @@
 #include "vm/decode.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -144,7 +145,19 @@ TEST(Decode, BodiesOfTheHotPath) {
   EXPECT_EQ(DirectOf(First(program, "L00.down")), Direct::kGemv3x2);
   // More groups than one.
   EXPECT_EQ(DirectOf(First(program, "lm_head")), Direct::kNo);
-  EXPECT_EQ(DirectOf(First(program, "argmax")), Direct::kNo);
+  EXPECT_EQ(DirectOf(First(program, "advance")), Direct::kNo);
+}
+
+TEST(Decode, WideGemvsAreDirectWithoutANormOnly) {
+  isa::Program program = Qwen();
+  isa::Instruction& down = Labelled(program, "L00.down[0]");
+  ASSERT_EQ(DirectOf(First(program, "L00.down[0]")), Direct::kGemv3x2);
+  auto op = isa::DecodeOperands<isa::GemvOperands>(down);
+  op.g = op.w;
+  const isa::Instruction normed = isa::Encode(op);
+  std::copy(std::begin(normed.operands), std::end(normed.operands),
+            std::begin(down.operands));
+  EXPECT_EQ(DirectOf(First(program, "L00.down[0]")), Direct::kNo);
 }
 
 TEST(Decode, ANopThatNobodyCountsIsDirect) {
