@@ -12,6 +12,7 @@
 #include "isa/check_program.h"
 #include "isa/opcode_table.h"
 #include "vm/bind.h"
+#include "vm/copy_pace.h"
 #include "vm/cuda_memory.h"
 #include "vm/decode.h"
 #include "vm/fault_status.h"
@@ -68,6 +69,7 @@ class GpuMachine : public Machine {
   const GpuInfo info_;
   const GpuMachineOptions options_;
   uint32_t num_stages_ = 0;
+  uint32_t copy_interval_cycles_ = 0;
   cudaStream_t stream_ = nullptr;
   GpuMemory memory_;
   GpuLauncher launcher_;
@@ -113,6 +115,7 @@ absl::Status GpuMachine::CheckOps() const {
 }
 
 absl::Status GpuMachine::UploadCode() {
+  copy_interval_cycles_ = CopyIntervalCycles(info_, program_, num_stages_);
   std::vector<uint32_t> begin = {0};
   for (const std::vector<isa::Instruction>& queue : program_.queues) {
     begin.push_back(begin.back() + static_cast<uint32_t>(queue.size()));
@@ -272,19 +275,6 @@ Fault GpuMachine::RefineFault() const {
   return fault;
 }
 
-// The time between two copies of a stage by each worker with which all of them
-// ask for kCopiesOverPeak times what memory nominally gives; at most kMost, for
-// a driver that tells nonsense.
-uint32_t CopyIntervalCycles(const GpuInfo& info, size_t workers) {
-  constexpr double kCopiesOverPeak = 1.15;  // docs/performance.md
-  constexpr double kMost = 16384;
-  if (info.memory_bytes_per_s <= 0) return 0;
-  const double bytes = static_cast<double>(isa::kStageBytes) *
-                       static_cast<double>(workers) / kCopiesOverPeak;
-  return static_cast<uint32_t>(
-      std::min(kMost, bytes / info.memory_bytes_per_s * info.clock_hz));
-}
-
 LaunchArguments GpuMachine::Arguments(const RunOptions& options) const {
   return {
       .code = code_.get(),
@@ -293,7 +283,7 @@ LaunchArguments GpuMachine::Arguments(const RunOptions& options) const {
       .producers = producers_.get(),
       .abort = counters_.get() + program_.counters.size() * kCounterStride,
       .num_stages = num_stages_,
-      .copy_interval_cycles = CopyIntervalCycles(info_, program_.num_workers()),
+      .copy_interval_cycles = copy_interval_cycles_,
       .max_passes = static_cast<uint32_t>(options.max_passes),
       .first_position = options.first_position,
       .watchdog_ns = static_cast<uint64_t>(options.watchdog_seconds * 1e9),
