@@ -119,7 +119,8 @@ bool HappensBefore::IsBlocked(Place place, uint32_t pass, uint32_t worker) {
 }
 
 // What the worker knows before the instruction writes anything: what its waits
-// bring. It may publish an element as soon as that one's own inputs are there.
+// bring. It may publish an element as soon as that one's own inputs are there,
+// unless it writes last.
 void HappensBefore::Begin(Place place, uint32_t pass) {
   const uint32_t w = place.worker;
   const Instruction& i = program_.queues[w][place.pc];
@@ -134,6 +135,11 @@ void HappensBefore::Begin(Place place, uint32_t pass) {
       Acquire(join, Relation::kVisible, w);
     }
     Leave(join);
+  }
+  if (!WritesLast(static_cast<Opcode>(i.opcode))) return;
+  const Dataflow& flow = Flow(pass);
+  for (uint32_t region : flow.polls[flow.IndexOf(place)]) {
+    Acquire(JoinOf({false, region, pass}), Relation::kOrdered, w);
   }
 }
 

@@ -31,6 +31,11 @@ enum class Opcode : uint16_t {
 #include "isa/opcodes.def"
 };
 
+// Whether an instruction writes nothing before it has seen all that it polls:
+// all that advance writes hangs on the best of all candidates. Of others one
+// element may be published while the inputs of another are still to come.
+constexpr bool WritesLast(Opcode opcode) { return opcode == Opcode::kAdvance; }
+
 inline constexpr int kNumOpcodes = 0
 #define MKVM_OP(code, Name, name, synopsis) +1
 #include "isa/opcodes.def"

@@ -4,6 +4,7 @@
 
 #include "ops/device_context.cuh"
 #include "ops/fault.h"
+#include "ops/reduce.cuh"
 
 namespace mkvm::ops {
 
@@ -23,27 +24,61 @@ __device__ inline bool IsEos(const int32_t* eos, uint64_t count,
   return false;
 }
 
+// The first of the candidates in the order of argmax, by one warp, in every
+// lane.
+__device__ inline Best BestCandidate(const isa::AdvanceOperands& op,
+                                     const AdvanceAddresses& at,
+                                     DeviceContext& context) {
+  constexpr uint32_t kAtOnce = 4;
+  const uint32_t n = context.slot()->dims[AdvanceIndex::best].x;
+  const auto* candidates = static_cast<const uint64_t*>(at.best);
+  const bool polled = context.IsPolled(AdvanceIndex::best);
+  Best best = {-INFINITY, 0xffffffffu};
+  for (uint32_t first = context.lane(); first < n + context.lane();
+       first += 32 * kAtOnce) {
+    // The upper halves, which hold the tags, are what is polled.
+    uint32_t upper[kAtOnce] = {}, lower[kAtOnce] = {};
+    context.LoadTogether(upper, polled, op.best, [&](uint32_t(&to)[kAtOnce]) {
+#pragma unroll
+      for (uint32_t i = 0; i < kAtOnce; ++i) {
+        to[i] = context.tag;
+        if (first + 32 * i >= n) continue;
+        const uint64_t word = ptx::LoadRelaxedGpu(candidates + first + 32 * i);
+        to[i] = static_cast<uint32_t>(word >> 32);
+        lower[i] = static_cast<uint32_t>(word);
+      }
+    });
+#pragma unroll
+    for (uint32_t i = 0; i < kAtOnce; ++i) {
+      if (first + 32 * i >= n) continue;
+      const uint64_t word = uint64_t{upper[i]} << 32 | lower[i];
+      best =
+          BetterOf(best, {isa::ScoreOfRanked(word), isa::IndexOfRanked(word)});
+    }
+  }
+  return WarpBest(best);
+}
+
 __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
                                      const AdvanceAddresses& at,
                                      DeviceContext& context) {
+  if (context.warp() != 0) return;
+  const Best best = BestCandidate(op, at, context);
   if (context.thread() != 0) return;
   const int32_t* run = static_cast<const int32_t*>(at.run);
   int32_t* tokens = static_cast<int32_t*>(at.tokens);
   const int64_t next = context.position() + 1;
-  const uint64_t best =
-      context.LoadRanked(static_cast<const uint64_t*>(at.best),
-                         context.IsPolled(AdvanceIndex::best), op.best);
   const uint32_t capacity = context.slot()->dims[AdvanceIndex::tokens].x;
   if (next >= static_cast<int64_t>(capacity)) {
     context.Raise(FaultKind::kPastTokens, op.tokens, next, capacity);
     return;
   }
   const bool generated = next >= run[0];
-  if (isnan(isa::ScoreOfRanked(best))) {
+  if (isnan(best.score)) {
     context.Raise(FaultKind::kNanScore, op.best, context.position(), 0);
     return;
   }
-  if (generated) tokens[next] = static_cast<int32_t>(isa::IndexOfRanked(best));
+  if (generated) tokens[next] = static_cast<int32_t>(best.row);
   const int32_t token = tokens[next];
   const bool ended =
       generated && IsEos(static_cast<const int32_t*>(at.eos),

@@ -32,26 +32,6 @@ __device__ inline SamplingValues LoadOptions(const void* numbers,
   return LoadSampling(floats, words);
 }
 
-// Orders that may be compared like the values: -0 is 0, a NaN is the highest.
-__device__ inline uint32_t RankOf(float value) {
-  return isnan(value) ? 0xffffffffu : OrderOf(value + 0.0f);
-}
-
-// The highest value of the warp, in every lane; a NaN if one is.
-__device__ inline float WarpHighest(float value) {
-  return FloatOfOrder(__reduce_max_sync(0xffffffffu, RankOf(value)));
-}
-
-// The best of the warp in the order of argmax, in every lane; there is one zero
-// and one NaN only.
-__device__ inline Best WarpBest(const Best& best) {
-  const uint32_t rank = RankOf(best.score);
-  const uint32_t highest = __reduce_max_sync(0xffffffffu, rank);
-  return {FloatOfOrder(highest),
-          __reduce_min_sync(0xffffffffu,
-                            rank == highest ? best.row : isa::kMaxRankedIndex)};
-}
-
 // Floats in scratch that the block's reductions use, two copies in turn: a copy
 // is read after one barrier and written again only by warps that have passed
 // the next.

@@ -4,6 +4,7 @@
 #define MKVM_OPS_REDUCE_CUH_
 
 #include "ops/device_context.cuh"
+#include "ops/float_order.h"
 
 namespace mkvm::ops {
 
@@ -38,16 +39,30 @@ __device__ inline Best BetterOf(const Best& a, const Best& b) {
   return isa::RanksBefore(b.score, b.row, a.score, a.row) ? b : a;
 }
 
+// Orders that may be compared like the values: -0 is 0, a NaN is the highest.
+__device__ inline uint32_t RankOf(float value) {
+  return isnan(value) ? 0xffffffffu : OrderOf(value + 0.0f);
+}
+
+// The highest value of the warp, in every lane; a NaN if one is.
+__device__ inline float WarpHighest(float value) {
+  return FloatOfOrder(__reduce_max_sync(0xffffffffu, RankOf(value)));
+}
+
+// The best of the warp in the order of argmax, in every lane; there is one zero
+// and one NaN only.
+__device__ inline Best WarpBest(const Best& best) {
+  const uint32_t rank = RankOf(best.score);
+  const uint32_t highest = __reduce_max_sync(0xffffffffu, rank);
+  return {FloatOfOrder(highest),
+          __reduce_min_sync(0xffffffffu,
+                            rank == highest ? best.row : isa::kMaxRankedIndex)};
+}
+
 // The best over the compute threads, in thread 0. Threads without a candidate
 // pass {-inf, 0xffffffff}, which ranks last.
 __device__ inline Best BlockBest(DeviceContext& context, Best best) {
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) {
-    Best other;
-    other.score = __shfl_xor_sync(0xffffffffu, best.score, offset);
-    other.row = __shfl_xor_sync(0xffffffffu, best.row, offset);
-    best = BetterOf(best, other);
-  }
+  best = WarpBest(best);
   float* scores = context.shared->scratch;
   uint32_t* rows = reinterpret_cast<uint32_t*>(scores + kComputeWarps);
   if (context.lane() == 0) {

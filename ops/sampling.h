@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "isa/f24.h"
+#include "ops/float_order.h"
 
 namespace mkvm::ops {
 
@@ -174,16 +175,6 @@ MKVM_HOST_DEVICE inline float Gumbel(const SamplingValues& s, int64_t position,
   const float uniform =
       fminf((static_cast<float>(word) + 0.5f) * 0x1p-32f, 0x1.fffffep-1f);
   return -logf(-log1pf(-uniform));
-}
-
-// 32-bit integers in the order of the floats that they stand for.
-MKVM_HOST_DEVICE inline uint32_t OrderOf(float value) {
-  const uint32_t bits = isa::BitsOfFloat(value);
-  return bits ^ ((bits >> 31) != 0 ? 0xffffffffu : 0x80000000u);
-}
-MKVM_HOST_DEVICE inline float FloatOfOrder(uint32_t order) {
-  return isa::FloatOfBits(order ^
-                          ((order >> 31) != 0 ? 0x80000000u : 0xffffffffu));
 }
 
 // What a token is ranked by when chance decides.

@@ -72,6 +72,20 @@ class Connector {
     }
   }
 
+  // Whether it reads what every worker's share of the LM head has chosen.
+  bool TakesCandidates(const isa::Instruction& reader) const {
+    const auto is = [](const isa::Instruction& i, isa::Opcode opcode) {
+      return i.opcode == static_cast<uint16_t>(opcode);
+    };
+    const auto chooses = [&](const Tile& tile) {
+      return is(tile.instruction, isa::Opcode::kArgmax) ||
+             is(tile.instruction, isa::Opcode::kSample);
+    };
+    return is(reader, isa::Opcode::kArgmax) ||
+           (is(reader, isa::Opcode::kAdvance) &&
+            std::none_of(tiles_.tiles.begin(), tiles_.tiles.end(), chooses));
+  }
+
   bool CanBeTagged(const isa::Instruction& reader, uint32_t buffer) const {
     if (!options_.tagged) return false;
     // It reads what has no tags of the same producers, and waits for their
@@ -79,10 +93,7 @@ class Connector {
     if (reader.opcode == static_cast<uint16_t>(isa::Opcode::kSample)) {
       return false;
     }
-    if (options_.release_at_end &&
-        reader.opcode == static_cast<uint16_t>(isa::Opcode::kArgmax)) {
-      return false;
-    }
+    if (options_.release_at_end && TakesCandidates(reader)) return false;
     const isa::Buffer& b = program_.buffers[buffer];
     return b.kind == isa::BufferKind::kActivation &&
            (b.dtype == isa::DType::kF24 || b.dtype == isa::DType::kRanked);

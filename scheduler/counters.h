@@ -16,9 +16,9 @@ namespace mkvm::scheduler {
 struct EdgeOptions {
   // Edges of activations by tagged data, where they pay.
   bool tagged = true;
-  // The edge into argmax is always a plain counter, so that each pass ends with
-  // a release by every worker. Needed where state other than the token is
-  // handed from worker to worker.
+  // The edge from the LM head into argmax, or fused into advance, is always a
+  // plain counter, so that each pass ends with a release by every worker.
+  // Needed where state other than the token is handed from worker to worker.
   bool release_at_end = false;
 };
 

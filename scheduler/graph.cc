@@ -291,13 +291,15 @@ class Builder {
     MakeAdvance(g_.sampling ? MakeSample(head) : MakeArgmax(head));
   }
 
-  // The LM head with the choice of the most probable token.
+  // The LM head with the choice of the most probable token; fused, that is
+  // advance's.
   uint32_t MakeArgmax(isa::GemvOperands head) {
     head.epilogue = isa::Epilogue::kArgmax;
     head.best = Tensor("best.partial", DType::kRanked, BufferKind::kActivation,
                        {g_.workers});
     Add("lm_head", "best.partial", {head});
     graph_.ops.back().every_worker = true;
+    if (g_.fuse) return head.best;
     isa::ArgmaxOperands argmax;
     argmax.x = head.best;
     argmax.y = Tensor("best", DType::kRanked, BufferKind::kActivation, {1});

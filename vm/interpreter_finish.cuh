@@ -11,17 +11,6 @@
 
 namespace mkvm::vm {
 
-__device__ __forceinline__ ops::Best BestOfWarp(ops::Best best) {
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) {
-    ops::Best other;
-    other.score = __shfl_xor_sync(0xffffffffu, best.score, offset);
-    other.row = __shfl_xor_sync(0xffffffffu, best.row, offset);
-    best = ops::BetterOf(best, other);
-  }
-  return best;
-}
-
 // One gemv. False when the compute warps have left.
 __device__ __forceinline__ bool FinishGemv(const LaunchArguments& arguments,
                                            ops::InstructionSlot& slot,
@@ -36,7 +25,7 @@ __device__ __forceinline__ bool FinishGemv(const LaunchArguments& arguments,
   finish.AskResidual();
   for (uint32_t p0 = 0; p0 < shape.panels; p0 += shape.group) {
     const uint32_t copy = context.batch % 2;
-    finish.Prepare(p0, shape.GroupPanels(p0));
+    finish.Prepare(p0, shape.GroupPanels(p0), copy);
     if (!WaitPhase(&shared->sums_ready[copy], context.batch / 2 % 2, shared)) {
       return false;
     }
@@ -48,7 +37,7 @@ __device__ __forceinline__ bool FinishGemv(const LaunchArguments& arguments,
   const bool argmax = op.epilogue == isa::Epilogue::kArgmax;
   ops::Best best = {};
   if (argmax) {
-    best = BestOfWarp(finish.best());
+    best = ops::WarpBest(finish.best());
     if (context.thread() == 32) {
       shared->second_best = make_uint2(__float_as_uint(best.score), best.row);
     }

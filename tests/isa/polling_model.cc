@@ -184,6 +184,12 @@ bool PollingModel::IsElementwise(uint32_t index, const Access& read) const {
   return false;
 }
 
+bool PollingModel::IsPiecemeal(const Instruction& i, uint32_t index,
+                               const Access& read) const {
+  return !WritesLast(static_cast<Opcode>(i.opcode)) &&
+         IsElementwise(index, read);
+}
+
 PollingModel::Outcome PollingModel::Read(uint32_t w, const Access& access,
                                          uint32_t segment, uint64_t& hash,
                                          std::string& fault) {
@@ -228,7 +234,7 @@ PollingModel::Outcome PollingModel::ReadInputs(uint32_t w, uint64_t& hash,
         (access.kind == AccessKind::kUpdate && worker.started)) {
       continue;
     }
-    if (i.OperandIsPolled(access.operand) && IsElementwise(index, access)) {
+    if (i.OperandIsPolled(access.operand) && IsPiecemeal(i, index, access)) {
       continue;
     }
     const bool some = i.OperandIsPolled(access.operand) &&
@@ -260,7 +266,7 @@ PollingModel::Outcome PollingModel::ReadElements(uint32_t w, uint32_t published,
   for (size_t a = 0; a < accesses_[index].size(); ++a) {
     const Access& access = accesses_[index][a];
     if (!Happens(worker, access) || access.kind != AccessKind::kRead ||
-        !i.OperandIsPolled(access.operand) || !IsElementwise(index, access)) {
+        !i.OperandIsPolled(access.operand) || !IsPiecemeal(i, index, access)) {
       continue;
     }
     ArriveOwn(worker, ranges_[index][a]);

@@ -6,7 +6,8 @@
 //  - an instruction publishes its results piece by piece, reads a polled
 //  operand
 //    over the interval that it writes piece by piece too, and may read the
-//    others again until the last piece is out;
+//    others again until the last piece is out; one that writes last reads all
+//    of them first;
 //  - of an operand that the ISA table calls only partly read, it may poll
 //    nothing at all;
 //  - a worker's writes and signals arrive in memory late and in any order, save
@@ -91,6 +92,8 @@ class PollingModel {
   bool Miscounts(const Worker& worker, const Instruction& i) const;
   void TakeOver(Worker& worker, const Instruction& i);
   bool IsElementwise(uint32_t index, const Access& read) const;
+  bool IsPiecemeal(const Instruction& i, uint32_t index,
+                   const Access& read) const;
   bool Happens(const Worker& worker, const Access& access) const {
     return access.HappensAt(worker.pass);
   }

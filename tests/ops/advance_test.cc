@@ -20,18 +20,19 @@ struct Advance {
   int32_t stop() const { return program.Ints(op.stop)[0]; }
 };
 
+using Candidates = std::vector<std::pair<float, uint32_t>>;
+
 // A text of up to 6 tokens: 3 of the prompt (10, 11, 12), the end at
-// `end_position`. The logits chose token `best` with `score`.
-Advance MakeAdvance(uint32_t best, int32_t end_position = 5,
-                    float score = 1.5f) {
+// `end_position`, with candidates for what follows.
+Advance MakeAdvance(const Candidates& candidates, int32_t end_position = 5) {
   Advance advance;
   OpProgram& p = advance.program;
-  advance.op.best = p.Input("best", isa::DType::kRanked, {1});
+  advance.op.best = p.Input("best", isa::DType::kRanked, {candidates.size()});
   advance.op.run = p.Input("run", isa::DType::kI32, {2});
   advance.op.eos = p.Input("eos", isa::DType::kI32, {3});
   advance.op.tokens = p.State("tokens", isa::DType::kI32, {6});
   advance.op.stop = p.Activation("stop", isa::DType::kI32, {1});
-  p.SetRanked(advance.op.best, {{score, best}});
+  p.SetRanked(advance.op.best, candidates);
   p.SetInts(advance.op.run, {3, end_position});
   p.SetInts(advance.op.eos, {77, -1, 78});
   p.SetInts(advance.op.tokens, {10, 11, 12, 0, 0, 0});
@@ -39,6 +40,22 @@ Advance MakeAdvance(uint32_t best, int32_t end_position = 5,
   p.Append(advance.op);
   p.Append(isa::HaltOperands{.stop = advance.op.stop});
   return advance;
+}
+
+// The logits chose token `best` with `score`.
+Advance MakeAdvance(uint32_t best, int32_t end_position = 5,
+                    float score = 1.5f) {
+  return MakeAdvance(Candidates{{score, best}}, end_position);
+}
+
+// `n` candidates, all of which lose against the one of rank `place`.
+Candidates Losing(size_t n, size_t place, std::pair<float, uint32_t> winner) {
+  Candidates candidates;
+  for (uint32_t i = 0; i < n; ++i) {
+    candidates.push_back({static_cast<float>(i % 7) - 9.0f, 100 + i});
+  }
+  candidates[place] = winner;
+  return candidates;
 }
 
 TEST(AdvanceTest, Encodes) {
@@ -63,6 +80,20 @@ TEST(AdvanceTest, AppendsTheBestToken) {
   EXPECT_THAT(advance.tokens(), ElementsAre(10, 11, 12, 40, 0, 0));
   EXPECT_THAT(advance.program.tokens(), ElementsAre(Pair(3, 40)));
   EXPECT_EQ(advance.stop(), 0);
+}
+
+TEST(AdvanceTest, TakesTheFirstOfManyInTheOrderOfArgmax) {
+  for (const size_t n : {2, 31, 32, 33, 128, 132, 300}) {
+    for (const size_t place : {size_t{0}, n / 2, n - 1}) {
+      Advance advance = MakeAdvance(Losing(n, place, {-1.0f, 40}));
+      ASSERT_TRUE(advance.program.RunReference(2).ok());
+      EXPECT_EQ(advance.tokens()[3], 40) << n << " " << place;
+    }
+  }
+  // Of two that score the same, the lower index.
+  Advance tie = MakeAdvance(Candidates{{1.0f, 50}, {1.0f, 40}, {0.5f, 3}});
+  ASSERT_TRUE(tie.program.RunReference(2).ok());
+  EXPECT_EQ(tie.tokens()[3], 40);
 }
 
 TEST(AdvanceTest, KeepsThePromptAndGeneratesNothing) {
@@ -135,6 +166,21 @@ TEST(AdvanceTest, GpuMatchesReference) {
       }
     }
   }
+}
+
+TEST(AdvanceTest, GpuTakesTheFirstOfMany) {
+  MKVM_SKIP_WITHOUT_GPU();
+  for (const size_t n : {2, 31, 32, 33, 128, 132, 300}) {
+    for (const size_t place : {size_t{0}, n / 2, n - 1}) {
+      Advance gpu = MakeAdvance(Losing(n, place, {-1.0f, 40}));
+      const absl::Status status = gpu.program.RunGpu(2);
+      ASSERT_TRUE(status.ok()) << status;
+      EXPECT_EQ(gpu.tokens()[3], 40) << n << " " << place;
+    }
+  }
+  Advance nan = MakeAdvance(Losing(128, 100, {std::nanf(""), 40}));
+  EXPECT_THAT(std::string(nan.program.RunGpu(2).message()),
+              HasSubstr("the best score at position 2 is NaN"));
 }
 
 TEST(AdvanceTest, GpuReportsNan) {

@@ -212,7 +212,7 @@ TEST(CountersTest, UnfusedProgramsHandTheCacheOverByCounters) {
 
 // The host reads logits of all workers, which nobody polls: that the token is
 // there must mean that they are.
-TEST(CountersTest, LogitsAreHandedOverByTheCounterOfArgmax) {
+TEST(CountersTest, LogitsAreHandedOverByTheCounterOfTheCandidates) {
   for (const bool logits : {true, false}) {
     SCOPED_TRACE(testing::Message() << "logits " << logits);
     CompileOptions options;
@@ -220,11 +220,11 @@ TEST(CountersTest, LogitsAreHandedOverByTheCounterOfArgmax) {
     const isa::Program program =
         MustCompile(OddConfig(), TestTarget(7), options);
     int heads = 0;
-    int argmaxes = 0;
+    int advances = 0;
     ForEach(program, [&](uint32_t w, uint32_t pc, const isa::Instruction& i) {
       const std::string& label = program.labels[w][pc];
-      if (Is(i, isa::Opcode::kArgmax)) {
-        ++argmaxes;
+      if (Is(i, isa::Opcode::kAdvance)) {
+        ++advances;
         ASSERT_EQ(i.num_waits, 1);
         EXPECT_EQ(i.WaitIsTagged(0), !logits);
       } else if (label.rfind("lm_head", 0) == 0) {
@@ -236,7 +236,7 @@ TEST(CountersTest, LogitsAreHandedOverByTheCounterOfArgmax) {
       }
     });
     EXPECT_EQ(heads, 7);
-    EXPECT_EQ(argmaxes, 1);
+    EXPECT_EQ(advances, 1);
   }
 }
 

@@ -114,7 +114,7 @@ TEST(GraphTest, FusedLayerHasSixOperations) {
   const Graph graph = GraphOf(OddConfig());
   std::vector<std::string> names;
   for (const Op& op : graph.ops) names.push_back(op.name);
-  ASSERT_EQ(names.size(), 1u + 3 * 6 + 4);
+  ASSERT_EQ(names.size(), 1u + 3 * 6 + 3);
   names.resize(8);
   EXPECT_THAT(names,
               ElementsAre("embed", "L00.qkv", "L00.attn", "L00.merge", "L00.o",
