@@ -158,6 +158,35 @@ TEST(VerifierOrderTest, PollOfSomeElementsDoesNotSayThatTheirWriterIsDone) {
                         "pass before"));
 }
 
+TEST(VerifierOrderTest, AdvanceWritesOnlyAfterAllCandidates) {
+  // Worker 1's candidate is all that says that its halt has read stop. Advance
+  // has it before it writes anything, an argmax when it is done.
+  std::string text =
+      Replace(kDecode,
+              "embed[0]: embed tokens=tokens table=table y=x begin=0 "
+              "count=8",
+              "embed[0]: embed tokens=tokens table=table y=x begin=0 count=16");
+  text = Replace(text,
+                 "  embed[1]: embed tokens=tokens table=table y=x begin=8 "
+                 "count=8 signal(x relaxed)\n",
+                 "");
+  EXPECT_EQ(Errors(text), "");
+  text = Replace(text,
+                 "  argmax: argmax x=best y=token n=2 wait(best tagged) "
+                 "polled(x) signal(token relaxed)\n",
+                 "");
+  text = Replace(text, "buffer token ranked [1] activation\n", "");
+  text = Replace(text, "counter token\n", "");
+  text = Replace(text, "advance best=token", "advance best=best");
+  text = Replace(text, "wait(token tagged) polled(best)",
+                 "wait(best tagged) polled(best)");
+  EXPECT_EQ(Errors(text), "");
+  EXPECT_EQ(Errors(WithCountersOnly(Parse(text))), "");
+  // But not of what isn't polled, and only ticked.
+  EXPECT_THAT(Errors(Replace(text, "wait(best tagged) polled(best)", "")),
+              HasSubstr("best"));
+}
+
 TEST(VerifierOrderTest, CacheReadBeforeTheAppendIsRejected) {
   EXPECT_THAT(Errors(Replace(kCache, "wait(append)", "wait(append lag)")),
               HasSubstr("k_cache[0..128), but nothing orders it after the "
