@@ -34,6 +34,7 @@ __device__ inline Best BestCandidate(const isa::AdvanceOperands& op,
   const auto* candidates = static_cast<const uint64_t*>(at.best);
   const bool polled = context.IsPolled(AdvanceIndex::best);
   Best best = {-INFINITY, 0xffffffffu};
+  // As often in every lane: the lanes poll together.
   for (uint32_t first = context.lane(); first < n + context.lane();
        first += 32 * kAtOnce) {
     // The upper halves, which hold the tags, are what is polled.

@@ -110,8 +110,8 @@ __device__ inline bool BarrierTestWait(uint64_t* barrier, uint32_t parity) {
 
 // Waits as with BarrierTestWait until the phase of that parity of `barrier` has
 // completed, which it acquires, or phase 0 of `leave`. Returns whether
-// `barrier`'s has. One loop without the compiler's bookkeeping for lanes that
-// leave it apart.
+// `barrier`'s has. In one piece, since of the same loop in C++ the compiler
+// makes more instructions on the way out.
 __device__ inline bool BarrierWaitUnless(uint64_t* barrier, uint32_t parity,
                                          uint64_t* leave) {
 #if __CUDA_ARCH__ >= 900
@@ -124,9 +124,9 @@ __device__ inline bool BarrierWaitUnless(uint64_t* barrier, uint32_t parity,
       "{\n\t.reg .pred p, q;\n"
       "wait:\n\t" MKVM_WAIT
       " p, [%1], %2;\n\t"
-      "@p bra.uni done;\n\t"
+      "@p bra done;\n\t"
       "mbarrier.test_wait.parity.shared.b64 q, [%3], 0;\n\t"
-      "@!q bra.uni wait;\n\t"
+      "@!q bra wait;\n\t"
       "mbarrier.test_wait.parity.shared.b64 p, [%1], %2;\n"
       "done:\n\t"
       "selp.u32 %0, 1, 0, p;\n\t}"
