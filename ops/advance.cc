@@ -2,20 +2,13 @@
 
 #include "absl/strings/str_format.h"
 #include "ops/op_context.h"
+#include "ops/ranked.h"
 
 namespace mkvm::ops {
 
 absl::Status RunAdvance(const isa::AdvanceOperands& op, OpContext& context) {
-  const uint64_t* candidates = context.ranked(op.best);
-  const uint64_t num_candidates = context.buffer(op.best).num_elements();
-  uint64_t best = candidates[0];
-  for (uint64_t i = 1; i < num_candidates; ++i) {
-    if (isa::RanksBefore(isa::ScoreOfRanked(candidates[i]),
-                         isa::IndexOfRanked(candidates[i]),
-                         isa::ScoreOfRanked(best), isa::IndexOfRanked(best))) {
-      best = candidates[i];
-    }
-  }
+  const uint64_t best = BestRanked(context.ranked(op.best),
+                                   context.buffer(op.best).num_elements());
   const int32_t* run = context.i32(op.run);
   const int64_t next = context.position + 1;
   const int64_t capacity =
