@@ -65,7 +65,8 @@ __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
                                      DeviceContext& context) {
   if (context.warp() != 0) return;
   const Best best = BestCandidate(op, at, context);
-  if (context.thread() != 0) return;
+  // What never came must not be shown as a token.
+  if (context.thread() != 0 || context.faulty()) return;
   const int32_t* run = static_cast<const int32_t*>(at.run);
   int32_t* tokens = static_cast<int32_t*>(at.tokens);
   const int64_t next = context.position() + 1;

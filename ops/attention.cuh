@@ -403,11 +403,7 @@ __device__ inline void DeviceAnyAttention(const isa::AttentionOperands& op,
 __device__ __forceinline__ void DeviceAttention(
     const isa::AttentionOperands& op, const AttentionAddresses& at,
     DeviceContext& context) {
-  if (op.group <= head128::kSetHeads) {
-    head128::DeviceAttention<1>(op, at, context);
-  } else {
-    head128::DeviceAttention<2>(op, at, context);
-  }
+  head128::DeviceAttention(op, at, context);
 }
 
 }  // namespace mkvm::ops

@@ -3,8 +3,9 @@
 //
 // The rows that were in the cache before this pass come through the stages, as
 // weights do, long before q is there; the first part's are in registers by
-// then. Each warp keeps an online softmax over its tiles (ops/attention_tile.
-// cuh); the warps meet in scratch, in a fixed order.
+// then. All warps keep the same online softmax (Milakov and Gimelshein 2018)
+// over the parts: they exchange their rows' maxima and then their weights, and
+// each publishes its own elements (ops/attention_tile.cuh).
 #ifndef MKVM_OPS_ATTENTION_HEAD128_CUH_
 #define MKVM_OPS_ATTENTION_HEAD128_CUH_
 
@@ -23,28 +24,61 @@ inline constexpr float kLn2 = 0.6931471805599453f;
 
 namespace head128 {
 
-// Heads whose states are in scratch at once.
-inline constexpr uint32_t kHeads = 2;
-
-// Scratch, floats: for each warp the q head that it writes, its upper and its
-// lower halves, which is all that may be written while others are still in a
-// gemv (a warp's fragments are in the same place), then its accumulators [head
-// of the pair][its half]; after all that the warps' m and l, and this pass's k
-// and v (bf16). The lower halves begin half of the banks after the upper ones.
-inline constexpr uint32_t kWarpScratch =
+// Scratch, floats. Of each warp first the place that it has in a gemv, which is
+// all that may be written while others are still in one: q of the head with the
+// warp's number, each element's upper and lower half as the first operand of a
+// product wants them, and then that head's weights. Of these what lane q of a
+// product's reader wants is together: [part][q][warp], with gaps. Every second
+// head's lie some banks farther. After all that the warps' maxima [head][warp],
+// this pass's weights [head], and its k and v (bf16).
+inline constexpr uint32_t kHeadScratch =
     kScratchSlabs * kSlabFragments * sizeof(uint4) / sizeof(float);
-inline constexpr uint32_t kLowerBytes = kRowBytes + 64;
-inline constexpr uint32_t kAccBegin = 2 * kLowerBytes / sizeof(float);
+inline constexpr uint32_t kQueryShift = 4;
+inline constexpr uint32_t kWeightsShift = 16;
+inline constexpr uint32_t kWeightsBegin = kDim + kWeightsShift;
+inline constexpr uint32_t kLaneDistance = 2 * kComputeWarps + 4;
+inline constexpr uint32_t kPartDistance = 4 * kLaneDistance;
+inline constexpr uint32_t kPartsAtOnce = 2;
 static_assert(kMaxHeads <= kComputeWarps);
-static_assert(kAccBegin + kHeads * kHalfDim <= kWarpScratch);
-inline constexpr uint32_t kStateBegin = kComputeWarps * kWarpScratch;
-inline constexpr uint32_t kNowBegin = kStateBegin + kHeads * kRowWarps * 2;
+static_assert(kWeightsBegin + kWeightsShift + kPartsAtOnce * kPartDistance <=
+              kHeadScratch);
+inline constexpr uint32_t kMaximaBegin = kComputeWarps * kHeadScratch;
+inline constexpr uint32_t kNowWeightBegin =
+    kMaximaBegin + kMaxHeads * kComputeWarps;
+inline constexpr uint32_t kNowBegin = kNowWeightBegin + kMaxHeads;
 static_assert(kNowBegin + kDim <= kScratchFloats);
-__device__ __forceinline__ char* QueryRow(uint32_t head, bool lower,
-                                          DeviceContext& context) {
-  return reinterpret_cast<char*>(context.shared->scratch +
-                                 head * kWarpScratch) +
-         (lower ? kLowerBytes : 0);
+
+// What lane 4g + q has to do with, of head g: made before q is there, and kept.
+// (Rows of a product without a head are computed and not used.)
+struct LanePlaces {
+  uint32_t row;      // RowAt(g) of the warp, from a part's first
+  uint32_t score;    // the first of its two scores' rows
+  uint32_t query;    // floats of scratch
+  uint32_t weights;  // likewise
+  uint32_t own;      // of them, the warp's
+  uint32_t maxima;   // likewise
+  uint32_t now;      // likewise: chunk q of this pass's k
+  uint32_t now_v;    // likewise: its elements of this pass's v
+  bool has_head;
+};
+__device__ __forceinline__ LanePlaces PlacesOf(uint32_t group,
+                                               const DeviceContext& context) {
+  const uint32_t g = context.lane() / 4, q = context.lane() % 4;
+  const uint32_t warp = context.warp();
+  const uint32_t head = min(g, group - 1);
+  LanePlaces at;
+  at.row = ptx::Kept(warp * kWarpRows + RowAt(g));
+  at.score = ptx::Kept(warp * kWarpRows + q);
+  at.query =
+      ptx::Kept(head * kHeadScratch + head % 2 * kQueryShift + q * kCacheChunk);
+  at.weights = ptx::Kept(head * kHeadScratch + head % 2 * kWeightsShift +
+                         kWeightsBegin + q * kLaneDistance);
+  at.own = ptx::Kept(at.weights + warp * 2);
+  at.maxima = ptx::Kept(kMaximaBegin + g * kComputeWarps);
+  at.now = ptx::Kept(kNowBegin + q * (kCacheChunk / 2));
+  at.now_v = ptx::Kept(kNowBegin + kDim / 2 + warp * (kWarpDim / 2) + q);
+  at.has_head = g < group;
+  return at;
 }
 
 // Puts four elements of a head's q there, in units in which e^score is
@@ -62,135 +96,9 @@ __device__ __forceinline__ void PutQuery(uint32_t head, uint32_t element,
     high[i] = ptx::PackBf16(v[2 * i], v[2 * i + 1]);
     low[i] = ptx::PackBf16Rest(v[2 * i], v[2 * i + 1], high[i]);
   }
-  *reinterpret_cast<uint2*>(QueryRow(head, false, context) + element * 2) =
-      make_uint2(high[0], high[1]);
-  *reinterpret_cast<uint2*>(QueryRow(head, true, context) + element * 2) =
-      make_uint2(low[0], low[1]);
-}
-
-template <uint32_t kSets>
-__device__ __forceinline__ Query<kSets> QueryOf(uint32_t group,
-                                                DeviceContext& context) {
-  const uint32_t column = context.lane() / 4;
-  Query<kSets> query;
-#pragma unroll
-  for (uint32_t s = 0; s < kSets; ++s) {
-    // Columns without a head are computed and not used.
-    const uint32_t head = min(s * kSetHeads + column / 2, group - 1);
-    query.row[s] = reinterpret_cast<const uint4*>(
-                       QueryRow(head, column % 2 != 0, context)) +
-                   context.lane() % 4;
-  }
-  return query;
-}
-
-// The sums over the lanes of what Weigh leaves apart.
-template <uint32_t kSets>
-struct Totals {
-  float l[kSets];
-};
-template <uint32_t kSets>
-__device__ __forceinline__ Totals<kSets> TotalsOf(const State<kSets>& state) {
-  Totals<kSets> totals;
-#pragma unroll
-  for (uint32_t s = 0; s < kSets; ++s) {
-    totals.l[s] = state.l[s];
-#pragma unroll
-    for (int offset = 4; offset < 32; offset *= 2) {
-      totals.l[s] += __shfl_xor_sync(0xffffffffu, totals.l[s], offset);
-    }
-  }
-  return totals;
-}
-
-// Puts the warp's states of heads [head, head + kHeads) into scratch.
-template <uint32_t kSets>
-__device__ __forceinline__ void PutStates(const State<kSets>& state,
-                                          const Totals<kSets>& totals,
-                                          uint32_t head,
-                                          DeviceContext& context) {
-  float* scratch = context.shared->scratch;
-  const uint32_t g = context.lane() / 4, q = context.lane() % 4;
-  if (g / kHeads == head / kHeads) {
-    float* acc = scratch + context.warp() * kWarpScratch + kAccBegin +
-                 g % kHeads * kHalfDim;
-#pragma unroll
-    for (uint32_t e = 0; e < 2; ++e) {
-      float sum[8];
-#pragma unroll
-      for (uint32_t i = 0; i < 8; ++i) {
-        sum[i] = state.acc[i][e] + state.acc[i][e + 2];
-      }
-      auto* to = reinterpret_cast<float4*>(acc + (2 * q + e) * kCacheChunk);
-      to[0] = make_float4(sum[0], sum[1], sum[2], sum[3]);
-      to[1] = make_float4(sum[4], sum[5], sum[6], sum[7]);
-    }
-  }
-  // Both warps of a tile have the same.
-  if (Half(context) != 0) return;
-#pragma unroll
-  for (uint32_t s = 0; s < kSets; ++s) {
-    const uint32_t mine = s * kSetHeads + q;
-    if (g == 0 && mine / kHeads == head / kHeads) {
-      *reinterpret_cast<float2*>(
-          scratch + kStateBegin +
-          (mine % kHeads * kRowWarps + RowWarp(context)) * 2) =
-          make_float2(state.m[s], totals.l[s]);
-    }
-  }
-}
-
-// Where a head's result goes: to a part, or whole to y.
-struct Published {
-  uint32_t* element;  // this thread's
-  uint32_t* rest;     // what follows a part's elements
-  bool whole;
-};
-
-// Merges the warps' states of one element and publishes it.
-__device__ __forceinline__ void Publish(bool empty, const Published& to,
-                                        uint32_t head, uint32_t element,
-                                        DeviceContext& context) {
-  const float* scratch = context.shared->scratch;
-  const auto* states = reinterpret_cast<const float4*>(scratch + kStateBegin +
-                                                       head * kRowWarps * 2);
-  float m[kRowWarps], l[kRowWarps], acc[kRowWarps];
-#pragma unroll
-  for (uint32_t w = 0; w < kRowWarps; w += 2) {
-    const float4 two = states[w / 2];
-    m[w] = two.x;
-    l[w] = two.y;
-    m[w + 1] = two.z;
-    l[w + 1] = two.w;
-  }
-  const float* mine = scratch + element / kHalfDim * kRowWarps * kWarpScratch +
-                      kAccBegin + head * kHalfDim + element % kHalfDim;
-#pragma unroll
-  for (uint32_t w = 0; w < kRowWarps; ++w) acc[w] = mine[w * kWarpScratch];
-  float most = m[0];
-#pragma unroll
-  for (uint32_t w = 1; w < kRowWarps; ++w) most = fmaxf(most, m[w]);
-  // Everything is relative to the m that is stored.
-  const float stored = isa::RoundToF24(most * kLn2);
-  most = stored * kLog2e;
-  float value = 0, sum = 0;
-#pragma unroll
-  for (uint32_t w = 0; w < kRowWarps; ++w) {
-    const float weight = ptx::Exp2Approximate(m[w] - most);
-    value += acc[w] * weight;
-    sum += l[w] * weight;
-  }
-  // As attention_merge would have it of the one part: rounded, then divided.
-  if (to.whole) {
-    value = __fdividef(isa::RoundToF24(value), isa::RoundToF24(sum));
-  }
-  const uint4 words = context.WordsOfFour(value);
-  if (element % 4 == 0) ptx::StoreRelaxedGpu4(to.element, words);
-  // The second thread of a part's head has m and l.
-  if (element == 1 && !to.whole) {
-    context.StoreWords4(to.rest, 0, empty ? -INFINITY : stored,
-                        empty ? 0.0f : sum, 0.0f, 0.0f);
-  }
+  *reinterpret_cast<uint4*>(context.shared->scratch + head * kHeadScratch +
+                            head % 2 * kQueryShift + element) =
+      make_uint4(high[0], low[0], high[1], low[1]);
 }
 
 // q into scratch, and this pass's k and v, which also go to row `slot` of the
@@ -243,69 +151,191 @@ __device__ __forceinline__ void PrepareReady(
   }
 }
 
-// This warp's rows among a split's positions.
-struct WarpRows {
-  uint32_t positions;
-  bool append;
-
-  // From row `begin` of the split on: how many.
-  __device__ __forceinline__ uint32_t
-  Count(uint32_t begin, const DeviceContext& context) const {
-    const uint32_t first = begin + RowWarp(context) * kTileRows;
-    return first < positions ? min(positions - first, kTileRows) : 0;
-  }
-  // Which of them is this pass's, kTileRows or more: none.
-  __device__ __forceinline__ uint32_t Now(uint32_t begin,
-                                          const DeviceContext& context) const {
-    const uint32_t first = begin + RowWarp(context) * kTileRows;
-    return append ? positions - 1 - first : kTileRows;
-  }
+// What there is to attend to, from a part's first row on.
+struct Rows {
+  uint32_t count;  // perhaps more than a part's
+  uint32_t now;    // which is this pass's; more than a part has: none here
 };
 
-// Attends to all parts but the first, of which `streamed` rows are in the
-// stages; two at a time, which takes little longer than one.
-template <uint32_t kSets>
-__device__ __forceinline__ void AttendOtherParts(
-    const WarpRows& mine, uint32_t streamed, const char* now,
-    const Query<kSets>& query, State<kSets>& state, DeviceContext& context) {
-#pragma unroll 1
-  for (uint32_t part = kPartRows; part < mine.positions;
-       part += 2 * kPartRows) {
-    const uint32_t rows[2] = {mine.Count(part, context),
-                              mine.Count(part + kPartRows, context)};
-    float2 scores[2][kSets] = {};
-    uint4 v[2][4] = {};
+// Attends to some parts, of which the tile has this pass's k but not its v.
+template <uint32_t kParts, bool kFirst>
+__device__ __forceinline__ void Attend(const Tile (&tile)[kParts],
+                                       const Rows& rows, const LanePlaces& at,
+                                       State& state, DeviceContext& context) {
+  float* const scratch = context.shared->scratch;
+  float2 score[kParts];
+  float most = kNone;
 #pragma unroll
-    for (uint32_t t = 0; t < 2; ++t) {
-      const uint32_t begin = part + t * kPartRows;
-      // (The last part may have no rows in the stages, only this pass's.)
-      const bool in_stages = begin < streamed;
-      uint32_t read = 0;
-      if (in_stages) context.WaitChunk();
-      if (rows[t] != 0) {
-        TileSource source = NextTile(context);
-        source.last = rows[t] - 1;
-        source.now = mine.Now(begin, context);
-        source.row = now;
-        uint4 k[4][2];
-        LoadK(source, context, k);
-        LoadV(source, context, v[t]);
-        read = v[t][3].w;
+  for (uint32_t p = 0; p < kParts; ++p) {
+    score[p] =
+        Scores(tile[p].k, reinterpret_cast<const uint4*>(scratch + at.query));
+    if (p * kPartRows + at.score >= rows.count) score[p].x = kNone;
+    if (p * kPartRows + at.score + 4 >= rows.count) score[p].y = kNone;
+    const float higher = fmaxf(score[p].x, score[p].y);
+    most = p == 0 ? higher : fmaxf(most, higher);
+  }
+  most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
+  most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2));
+  if (context.lane() % 4 == 0) scratch[at.maxima + context.warp()] = most;
+  // The warps' maxima are written before any warp reads them; and the weights
+  // of the parts before are read before they are written again.
+  context.Barrier();
+  const auto* maxima = reinterpret_cast<const float4*>(scratch + at.maxima);
+  const float4 a = maxima[0], b = maxima[1];
+  most = fmaxf(fmaxf(fmaxf(a.x, a.y), fmaxf(a.z, a.w)),
+               fmaxf(fmaxf(b.x, b.y), fmaxf(b.z, b.w)));
+  if constexpr (!kFirst) most = fmaxf(most, state.m);
 #pragma unroll
-        for (uint32_t s = 0; s < kSets; ++s) {
-          scores[t][s] = Scores(k, query.row[s]);
-        }
-      }
-      if (in_stages) context.FreeChunk(kPartStages, read);
+  for (uint32_t p = 0; p < kParts; ++p) {
+    float2 weight = make_float2(ptx::Exp2Approximate(score[p].x - most),
+                                ptx::Exp2Approximate(score[p].y - most));
+    // This pass's row goes its own way: its v is in no stage.
+    const uint32_t ahead = rows.now - p * kPartRows - at.score;
+    const float now = ahead == 0 ? weight.x : weight.y;
+    if (ahead == 0) weight.x = 0;
+    if (ahead == 4) weight.y = 0;
+    if ((ahead & ~4u) == 0) scratch[kNowWeightBegin + context.lane() / 4] = now;
+    const uint32_t high = ptx::PackBf16(weight.x, weight.y);
+    const uint32_t low = ptx::PackBf16Rest(weight.x, weight.y, high);
+    if (at.has_head) {
+      *reinterpret_cast<uint2*>(scratch + at.own + p * kPartDistance) =
+          make_uint2(high, low);
     }
-    if (rows[0] == 0) break;
-    Weigh<2, kSets>(rows, scores, state, context);
-    AddWeighed<kSets>(v[0], scores[0], state, context);
-    if (rows[1] != 0) AddWeighed<kSets>(v[1], scores[1], state, context);
+  }
+  // Without branches: a word that is not wanted is not read.
+  const bool has_now = rows.now < kParts * kPartRows;
+  uint32_t now_v[2] = {};
+#pragma unroll
+  for (uint32_t c = 0; c < 2; ++c) {
+    if (has_now) {
+      now_v[c] = reinterpret_cast<const uint32_t*>(
+          scratch)[at.now_v + c * (kCacheChunk / 2)];
+    }
+  }
+  // The weights are written before any warp reads them; and the maxima are read
+  // before they are written again.
+  context.Barrier();
+  float now = 0;
+  if (has_now) now = scratch[kNowWeightBegin + context.lane() / 4];
+  if constexpr (!kFirst) {
+    const float keep = ptx::Exp2Approximate(state.m - most);
+#pragma unroll
+    for (uint32_t i = 0; i < 2 * 3 * 4; ++i) {
+      state.sums[i / 12][i / 4 % 3][i % 4] *= keep;
+    }
+  }
+  state.m = most;
+#pragma unroll
+  for (uint32_t p = 0; p < kParts; ++p) {
+    AddWeighed(tile[p].v,
+               reinterpret_cast<const uint4*>(scratch + at.weights +
+                                              p * kPartDistance),
+               state);
+  }
+  auto& sums = state.sums[0];
+#pragma unroll
+  for (uint32_t c = 0; c < 2; ++c) {
+    sums[c][0] += now * isa::FloatOfBits(now_v[c] << 16);
+    sums[c][1] += now * isa::FloatOfBits(now_v[c] & 0xffff0000u);
+  }
+  sums[2][0] += now;
+}
+
+// Where the warp's elements of head g go.
+struct Published {
+  uint32_t* to;       // the first of this lane's, in the warp's first chunk
+  uint32_t distance;  // of the second chunk's
+  bool whole;         // to y; else to a part
+};
+__device__ __forceinline__ Published
+PublishedOf(const isa::AttentionOperands& op, const AttentionAddresses& at,
+            bool whole, uint32_t group, const DeviceContext& context) {
+  const uint32_t g = context.lane() / 4, q = context.lane() % 4;
+  const uint32_t element = context.warp() * kWarpDim + 2 * q;
+  Published published = {};
+  published.whole = whole;
+  if (whole) {
+    published.distance = kRunDistance;
+    published.to = static_cast<uint32_t*>(at.y) +
+                   ActivationWord((op.kv_head * group + g) * kDim + element);
+  } else {
+    published.distance = kCacheChunk;
+    published.to =
+        static_cast<uint32_t*>(at.part) +
+        ((op.kv_head * op.splits + op.split) * group + g) * (kDim + 4) +
+        element;
+  }
+  published.distance = ptx::Kept(published.distance);
+  return published;
+}
+static_assert(kRunWords == kCacheChunk);
+
+// Publishes the warp's elements of all heads; of a part, warp 0 also has what
+// follows the elements.
+__device__ __forceinline__ void Publish(const Published& published, bool empty,
+                                        const LanePlaces& at,
+                                        const State& state,
+                                        DeviceContext& context) {
+  const auto sum_of = [&](uint32_t c, uint32_t i) {
+    return (state.sums[0][c][i] + state.sums[0][c][i + 2]) +
+           (state.sums[1][c][i] + state.sums[1][c][i + 2]);
+  };
+  // Everything is relative to the m that is stored.
+  const float stored = isa::RoundToF24(state.m * kLn2);
+  const float scale =
+      empty ? 0.0f : ptx::Exp2Approximate(state.m - stored * kLog2e);
+  const float l = isa::RoundToF24(sum_of(2, 0) * scale);
+  // As attention_merge would have it of the one part: rounded, then divided. A
+  // part's is divided by 1 and rounded again, which changes nothing.
+  const float by = published.whole ? ptx::ReciprocalApproximate(l) : 1.0f;
+  uint2 words[2];
+#pragma unroll
+  for (uint32_t c = 0; c < 2; ++c) {
+    words[c].x =
+        isa::F24BitsOfFloat(isa::RoundToF24(sum_of(c, 0) * scale) * by);
+    words[c].y =
+        isa::F24BitsOfFloat(isa::RoundToF24(sum_of(c, 1) * scale) * by);
+    words[c].x |= context.tag;
+    words[c].y |= context.tag;
+  }
+  if (at.has_head) {
+    ptx::StoreRelaxedGpu2(published.to, words[0]);
+    ptx::StoreRelaxedGpu2(published.to + published.distance, words[1]);
+  }
+  if (!published.whole && context.warp() == 0 && context.lane() % 4 == 0 &&
+      at.has_head) {
+    context.StoreWords4(published.to, kDim, empty ? -INFINITY : stored, l, 0.0f,
+                        0.0f);
   }
 }
 
-template <uint32_t kSets>
+// Attends to all parts but the first.
+__device__ __forceinline__ void AttendOtherParts(const AttentionPlace& place,
+                                                 bool append,
+                                                 const LanePlaces& at,
+                                                 State& state,
+                                                 DeviceContext& context) {
+  const auto* now =
+      reinterpret_cast<const uint4*>(context.shared->scratch + at.now);
+#pragma unroll 1
+  for (uint32_t begin = kPartRows; begin < place.positions;
+       begin += kPartsAtOnce * kPartRows) {
+    const Rows rows = {place.positions - begin,
+                       append ? place.positions - 1 - begin : ~0u};
+    Tile tile[kPartsAtOnce] = {};
+#pragma unroll
+    for (uint32_t p = 0; p < kPartsAtOnce; ++p) {
+      const uint32_t first = begin + p * kPartRows;
+      // (The last part may have no rows in the stages, only this pass's.)
+      if (first < place.streamed) {
+        tile[p] = TakeTile(place.streamed - first, context);
+      }
+      PutK(rows.now - p * kPartRows, at.row, now, tile[p]);
+    }
+    Attend<kPartsAtOnce, false>(tile, rows, at, state, context);
+  }
+}
+
 __device__ __forceinline__ void DeviceAttention(
     const isa::AttentionOperands& op, const AttentionAddresses& at,
     DeviceContext& context) {
@@ -320,14 +350,15 @@ __device__ __forceinline__ void DeviceAttention(
   const uint32_t capacity = context.slot()->dims[AttentionIndex::k_cache].y;
   const uint32_t rope_rows = context.slot()->dims[AttentionIndex::rope].x;
   if (!CheckRoom(context, op.k_cache, capacity, op.splits, rope_rows)) return;
-  const uint32_t split_row = op.kv_head * op.splits + op.split;
-  const uint64_t cache_begin = uint64_t{split_row} * capacity * kDim;
+  const uint64_t cache_begin =
+      uint64_t{op.kv_head * op.splits + op.split} * capacity * kDim;
   uint16_t* k_cache = static_cast<uint16_t*>(at.k_cache) + cache_begin;
   uint16_t* v_cache = static_cast<uint16_t*>(at.v_cache) + cache_begin;
-  Tile tile = {};
-  if (place.streamed != 0) {
-    tile = TakeTile(min(place.streamed, kPartRows), context);
-  }
+  const LanePlaces places = PlacesOf(group, context);
+  const Published published =
+      PublishedOf(op, at, place.alone != 0, group, context);
+  Tile tile[1] = {};
+  if (place.streamed != 0) tile[0] = TakeTile(place.streamed, context);
   // What a gemv before reads and writes comes before this one's writes.
   context.WaitForRows();
   if (fused) {
@@ -336,58 +367,20 @@ __device__ __forceinline__ void DeviceAttention(
     PrepareReady(heads.q, group, heads.poll_q, op.q, append, k_cache, v_cache,
                  place.slot, context);
   }
+  const Rows rows = {place.positions, append ? place.positions - 1 : ~0u};
   // q and this position's k and v are in scratch before any thread reads them.
   context.Barrier();
-  const Query<kSets> query = QueryOf<kSets>(group, context);
-  State<kSets> state = {};
-#pragma unroll
-  for (uint32_t s = 0; s < kSets; ++s) state.m[s] = kNone;
-  const auto* now =
-      reinterpret_cast<const char*>(context.shared->scratch + kNowBegin);
-  const WarpRows mine = {place.positions, append};
-  Totals<kSets> totals = {};
-  if (mine.Count(0, context) != 0) {
-    if (mine.Now(0, context) < kTileRows) {
-      const auto* row = reinterpret_cast<const uint4*>(now);
-      PutRow(mine.Now(0, context), row, row + kDim / kCacheChunk, context,
-             tile);
-    }
-    float2 scores[1][kSets];
-#pragma unroll
-    for (uint32_t s = 0; s < kSets; ++s) {
-      scores[0][s] = Scores(tile.k, query.row[s]);
-    }
-    Weigh<1, kSets>({mine.Count(0, context)}, scores, state, context);
-    // Beside the products, in case that this was all.
-    totals = TotalsOf(state);
-    AddWeighed<kSets>(tile.v, scores[0], state, context);
-  }
+  State state = {};
+  PutK(rows.now, places.row,
+       reinterpret_cast<const uint4*>(context.shared->scratch + places.now),
+       tile[0]);
+  Attend<1, true>(tile, rows, places, state, context);
   // Seldom in short contexts: out of their way.
   if (__builtin_expect(place.positions > kPartRows, 0)) {
-    AttendOtherParts(mine, place.streamed, now, query, state, context);
-    totals = TotalsOf(state);
+    AttendOtherParts(place, append, places, state, context);
   }
-  const bool whole = place.alone != 0;
-  const uint32_t stride = whole ? kDim : kDim + 4;
-  const uint32_t row_begin = (whole ? op.kv_head : split_row) * group;
-  const uint32_t h = context.thread() / kDim;
-  for (uint32_t head = 0; head < group; head += kHeads) {
-    const uint64_t begin = uint64_t{row_begin + head + h} * stride;
-    const uint64_t element = begin + context.thread() % kDim;
-    uint32_t* const base = static_cast<uint32_t*>(whole ? at.y : at.part);
-    const Published to = {base + (whole ? ActivationWord(element) : element),
-                          base + begin + kDim, whole};
-    // The states of the heads before are read.
-    if (head != 0) context.Barrier();
-    PutStates(state, totals, head, context);
-    // The warps' states are written before any thread merges them.
-    context.Barrier();
-    if (head + h < group) {
-      Publish(place.positions == 0, to, h, context.thread() % kDim, context);
-    }
-  }
+  Publish(published, place.positions == 0, places, state, context);
 }
-static_assert(kComputeThreads == kHeads * kDim);
 
 }  // namespace head128
 }  // namespace mkvm::ops

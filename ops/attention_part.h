@@ -12,15 +12,10 @@ namespace mkvm::ops::head128 {
 
 inline constexpr uint32_t kDim = kPermutedHeadDim;
 inline constexpr uint32_t kRowBytes = kDim * 2;
-inline constexpr uint32_t kTileRows = 16;
-// Warps with different rows.
-inline constexpr uint32_t kRowWarps = 4;
-inline constexpr uint32_t kPartRows = kTileRows * kRowWarps;
+inline constexpr uint32_t kPartRows = 64;
 inline constexpr uint32_t kPartStages = 2;  // one of K and one of V
 static_assert(kPartRows * kRowBytes == isa::kStageBytes);
-// Heads whose scores one product gives.
-inline constexpr uint32_t kSetHeads = 4;
-// Heads at most.
+// Heads at most: one product does them all.
 inline constexpr uint32_t kMaxHeads = 8;
 
 // The order of the stages, which is that of a gemv with two matrices of one

@@ -16,6 +16,7 @@
 #include "ops/fault.h"
 #include "ops/ptx/barrier.cuh"
 #include "ops/ptx/memory.cuh"
+#include "ops/ptx/mma.cuh"
 #include "ops/shared_memory.cuh"
 #include "ops/trace_record.h"
 
@@ -114,6 +115,7 @@ class DeviceContext {
   static constexpr uint32_t kCopy = 8;
 
   __device__ void Fail(bool fails = true) { state |= fails ? kFaulty : 0; }
+  __device__ bool faulty() const { return (state & kFaulty) != 0; }
   __device__ bool block_faulty() const { return (state & kBlockFaulty) != 0; }
   __device__ bool committed() const { return (state & kCommitted) != 0; }
   __device__ void BeginUncommitted() { state &= ~kCommitted; }
@@ -240,6 +242,7 @@ class DeviceContext {
         TraceOperands(begin, poll_begin, operand);
         return;
       }
+      state |= ptx::ZeroOfTensorCores();
       if (polls % 64 == 0) {
         if ((wrong & 0xffu) != 0) {
           uint32_t seen = 0;

@@ -116,7 +116,9 @@ __device__ __forceinline__ void PollColumns(const GemvInput& in,
         columns.x[s] = AskColumns<kWhole>(in, first_slab + s, tag);
       }
     }
-    wrong = lost ? 0 : wrong_bits();
+    // While the words are on their way.
+    const uint32_t zero = ptx::ZeroOfTensorCores();
+    wrong = lost ? 0 : wrong_bits() | zero;
   }
   context.TraceOperands(begin, poll_begin, operand);
 }

@@ -163,10 +163,7 @@ Direct DirectOf(const ops::DecodedInstruction& decoded) {
                         isa::DecodeOperands<isa::GemvOperands>(instruction).g !=
                             isa::kNoBuffer);
     case isa::Opcode::kAttention:
-      return isa::DecodeOperands<isa::AttentionOperands>(instruction).group <=
-                     ops::head128::kSetHeads
-                 ? Direct::kAttention
-                 : Direct::kNo;
+      return Direct::kAttention;
     case isa::Opcode::kAttentionMerge:
       // By one warp, while the others go on.
       return isa::DecodeOperands<isa::AttentionMergeOperands>(instruction)

@@ -196,7 +196,7 @@ __device__ __forceinline__ void RunDirect(const LaunchArguments& arguments,
   } else if (direct == ops::Direct::kGemv3x2) {
     ops::DirectGemv<3, 2, false>(context);
   } else if (direct == ops::Direct::kAttention) {
-    ops::head128::DeviceAttention<1>(
+    ops::head128::DeviceAttention(
         *reinterpret_cast<const isa::AttentionOperands*>(
             slot.instruction.operands),
         *reinterpret_cast<const ops::AttentionAddresses*>(slot.addresses),

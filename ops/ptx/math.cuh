@@ -1,5 +1,6 @@
 // Arithmetic for which CUDA C++ has no short form.
-// Source: PTX ISA, "ex2.approx", "cvt.rn.bf16x2", "max".
+// Source: PTX ISA, "ex2.approx", "rsqrt.approx", "rcp.approx", "cvt.rn.bf16x2",
+// "max".
 #ifndef MKVM_OPS_PTX_MATH_CUH_
 #define MKVM_OPS_PTX_MATH_CUH_
 
@@ -18,6 +19,13 @@ __device__ inline float Exp2Approximate(float x) {
 __device__ inline float ReciprocalSqrtApproximate(float x) {
   float y;
   asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// 1 / x; relative error at most 2^-23, of an x below 2^-126 infinity.
+__device__ inline float ReciprocalApproximate(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
 

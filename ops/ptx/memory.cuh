@@ -1,5 +1,6 @@
 // Memory accesses, named by operation, ordering and scope.
-// Source: PTX ISA, "ld", "st", "red", "atom" and "Memory Consistency Model".
+// Source: PTX ISA, "ld", "ldmatrix", "st", "red", "atom" and "Memory Consistency
+// Model".
 #ifndef MKVM_OPS_PTX_MEMORY_CUH_
 #define MKVM_OPS_PTX_MEMORY_CUH_
 
@@ -69,6 +70,21 @@ __device__ __forceinline__ uint4 LoadSharedInOrder(const uint4* address) {
   return v;
 }
 
+// Four matrices of 8x8 16-bit elements from shared memory: lane 8m + r gives the
+// address of row r of matrix m, whose 16 bytes it needs not get itself. Lane
+// 4g + q gets, of each matrix, column g of rows 2q and 2q + 1. Whole warp.
+// Ordered among themselves as LoadSharedInOrder's are. REQUIRES: 16-byte
+// alignment.
+__device__ __forceinline__ uint4 LoadSharedColumnsInOrder(const uint4* row) {
+  uint4 v;
+  asm volatile(
+      "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+      : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+      : "memory");
+  return v;
+}
+
 __device__ inline uint32_t LoadAcquireGpu(const uint32_t* address) {
   uint32_t value;
   asm volatile("ld.acquire.gpu.global.u32 %0, [%1];"
@@ -95,6 +111,13 @@ __device__ inline void StoreRelaxedGpu4(uint32_t* address, const uint4& v) {
       "st.relaxed.gpu.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address),
       "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
       : "memory");
+}
+
+// Two. REQUIRES: 8-byte alignment.
+__device__ inline void StoreRelaxedGpu2(uint32_t* address, const uint2& v) {
+  asm volatile("st.relaxed.gpu.global.v2.u32 [%0], {%1, %2};" ::"l"(address),
+               "r"(v.x), "r"(v.y)
+               : "memory");
 }
 
 // For words that the host polls in mapped memory.
