@@ -157,6 +157,42 @@ struct Rows {
   uint32_t now;    // which is this pass's; more than a part has: none here
 };
 
+// Exchanges the warps' maxima: the highest score of head g, of all rows.
+__device__ __forceinline__ float Exchange(float most, const LanePlaces& at,
+                                          DeviceContext& context) {
+  float* const scratch = context.shared->scratch;
+  most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
+  most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2));
+  if (context.lane() % 4 == 0) scratch[at.maxima + context.warp()] = most;
+  // The warps' maxima are written before any warp reads them; and the weights
+  // of the parts before are read before they are written again.
+  context.Barrier();
+  const auto* maxima = reinterpret_cast<const float4*>(scratch + at.maxima);
+  const float4 a = maxima[0], b = maxima[1];
+  return fmaxf(fmaxf(fmaxf(a.x, a.y), fmaxf(a.z, a.w)),
+               fmaxf(fmaxf(b.x, b.y), fmaxf(b.z, b.w)));
+}
+
+// Puts the weights of a lane's two rows into scratch, as part `p` of those
+// there. This pass's row, `now` from that part's first, goes its own way: its v
+// is in no stage.
+__device__ __forceinline__ void PutWeights(float2 weight, uint32_t p,
+                                           uint32_t now, const LanePlaces& at,
+                                           DeviceContext& context) {
+  float* const scratch = context.shared->scratch;
+  const uint32_t ahead = now - at.score;
+  const float mine = ahead == 0 ? weight.x : weight.y;
+  if (ahead == 0) weight.x = 0;
+  if (ahead == 4) weight.y = 0;
+  if ((ahead & ~4u) == 0) scratch[kNowWeightBegin + context.lane() / 4] = mine;
+  const uint32_t high = ptx::PackBf16(weight.x, weight.y);
+  const uint32_t low = ptx::PackBf16Rest(weight.x, weight.y, high);
+  if (at.has_head) {
+    *reinterpret_cast<uint2*>(scratch + at.own + p * kPartDistance) =
+        make_uint2(high, low);
+  }
+}
+
 // Attends to some parts, of which the tile has this pass's k but not its v.
 template <uint32_t kParts, bool kFirst>
 __device__ __forceinline__ void Attend(const Tile (&tile)[kParts],
@@ -174,33 +210,13 @@ __device__ __forceinline__ void Attend(const Tile (&tile)[kParts],
     const float higher = fmaxf(score[p].x, score[p].y);
     most = p == 0 ? higher : fmaxf(most, higher);
   }
-  most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
-  most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2));
-  if (context.lane() % 4 == 0) scratch[at.maxima + context.warp()] = most;
-  // The warps' maxima are written before any warp reads them; and the weights
-  // of the parts before are read before they are written again.
-  context.Barrier();
-  const auto* maxima = reinterpret_cast<const float4*>(scratch + at.maxima);
-  const float4 a = maxima[0], b = maxima[1];
-  most = fmaxf(fmaxf(fmaxf(a.x, a.y), fmaxf(a.z, a.w)),
-               fmaxf(fmaxf(b.x, b.y), fmaxf(b.z, b.w)));
+  most = Exchange(most, at, context);
   if constexpr (!kFirst) most = fmaxf(most, state.m);
 #pragma unroll
   for (uint32_t p = 0; p < kParts; ++p) {
-    float2 weight = make_float2(ptx::Exp2Approximate(score[p].x - most),
-                                ptx::Exp2Approximate(score[p].y - most));
-    // This pass's row goes its own way: its v is in no stage.
-    const uint32_t ahead = rows.now - p * kPartRows - at.score;
-    const float now = ahead == 0 ? weight.x : weight.y;
-    if (ahead == 0) weight.x = 0;
-    if (ahead == 4) weight.y = 0;
-    if ((ahead & ~4u) == 0) scratch[kNowWeightBegin + context.lane() / 4] = now;
-    const uint32_t high = ptx::PackBf16(weight.x, weight.y);
-    const uint32_t low = ptx::PackBf16Rest(weight.x, weight.y, high);
-    if (at.has_head) {
-      *reinterpret_cast<uint2*>(scratch + at.own + p * kPartDistance) =
-          make_uint2(high, low);
-    }
+    PutWeights(make_float2(ptx::Exp2Approximate(score[p].x - most),
+                           ptx::Exp2Approximate(score[p].y - most)),
+               p, rows.now - p * kPartRows, at, context);
   }
   // Without branches: a word that is not wanted is not read.
   const bool has_now = rows.now < kParts * kPartRows;

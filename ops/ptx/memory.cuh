@@ -1,6 +1,6 @@
 // Memory accesses, named by operation, ordering and scope.
-// Source: PTX ISA, "ld", "ldmatrix", "st", "red", "atom" and "Memory Consistency
-// Model".
+// Source: PTX ISA, "ld", "ldmatrix", "st", "red", "atom" and "Memory
+// Consistency Model".
 #ifndef MKVM_OPS_PTX_MEMORY_CUH_
 #define MKVM_OPS_PTX_MEMORY_CUH_
 
@@ -70,9 +70,9 @@ __device__ __forceinline__ uint4 LoadSharedInOrder(const uint4* address) {
   return v;
 }
 
-// Four matrices of 8x8 16-bit elements from shared memory: lane 8m + r gives the
-// address of row r of matrix m, whose 16 bytes it needs not get itself. Lane
-// 4g + q gets, of each matrix, column g of rows 2q and 2q + 1. Whole warp.
+// Four matrices of 8x8 16-bit elements from shared memory: lane 8m + r gives
+// the address of row r of matrix m, whose 16 bytes it needs not get itself.
+// Lane 4g + q gets, of each matrix, column g of rows 2q and 2q + 1. Whole warp.
 // Ordered among themselves as LoadSharedInOrder's are. REQUIRES: 16-byte
 // alignment.
 __device__ __forceinline__ uint4 LoadSharedColumnsInOrder(const uint4* row) {
