@@ -29,7 +29,6 @@
 
 namespace mkvm::ops::head128 {
 
-inline constexpr uint32_t kChunkBytes = kCacheChunk * 2;
 inline constexpr uint32_t kWarpRows = kPartRows / kComputeWarps;
 static_assert(kWarpRows == 8);
 inline constexpr uint32_t kWarpDim = kDim / kComputeWarps;

@@ -242,6 +242,7 @@ class DeviceContext {
         TraceOperands(begin, poll_begin, operand);
         return;
       }
+      // 0: for the clock at which the products come after this.
       state |= ptx::ZeroOfTensorCores();
       if (polls % 64 == 0) {
         if ((wrong & 0xffu) != 0) {

@@ -17,9 +17,9 @@ __device__ inline void MmaBf16(float (&c)[4], const uint4& a, uint32_t b0,
 }
 
 // 0, as a product of zeros: so that the tensor cores have had one. When they
-// have been idle for a microsecond or so, the next product slows down the clock
-// of all SMs around (docs/performance.md). What isn't used is not computed.
-// Whole warp.
+// have been idle for a microsecond or two, the next product slows down the
+// clock of all SMs around (docs/performance.md). What isn't used is not
+// computed. Whole warp.
 __device__ __forceinline__ uint32_t ZeroOfTensorCores() {
   float zero;
   asm volatile(
