@@ -139,12 +139,11 @@ __device__ __forceinline__ void MergeInWarp(
   static_assert(1 << kSplits / 4 == kSplits);
   value += __shfl_xor_sync(0xffffffffu, value, 16);
   value = __fdividef(value, sum);
-  const uint4 words_of_four = context.WordsOfFour(value);
-  if (half == 0 && element % 4 == 0) {
+  if (half == 0) {
     const uint64_t head = uint64_t{op.kv_head} * op.group + op.member;
     const uint64_t index = head * op.head_dim + op.begin + first + element;
-    ptx::StoreRelaxedGpu4(static_cast<uint32_t*>(at.y) + ActivationWord(index),
-                          words_of_four);
+    ptx::StoreRelaxedGpu(static_cast<uint32_t*>(at.y) + ActivationWord(index),
+                         context.WordOf(value));
   }
 }
 

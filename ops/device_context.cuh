@@ -242,8 +242,6 @@ class DeviceContext {
         TraceOperands(begin, poll_begin, operand);
         return;
       }
-      // 0: for the clock at which the products come after this.
-      state |= ptx::ZeroOfTensorCores();
       if (polls % 64 == 0) {
         if ((wrong & 0xffu) != 0) {
           uint32_t seen = 0;
@@ -262,32 +260,24 @@ class DeviceContext {
   }
 
   // ---- publishing
+  // What holds `value` in this pass.
+  __device__ uint32_t WordOf(float value) const {
+    return isa::F24BitsOfFloat(value) | tag;
+  }
   // Element `index` of a vector.
   __device__ void Store(void* base, uint64_t index, float value) const {
     StoreWord(base, ActivationWord(index), value);
   }
   // Word `word` of a buffer.
   __device__ void StoreWord(void* base, uint64_t word, float value) const {
-    ptx::StoreRelaxedGpu(static_cast<uint32_t*>(base) + word,
-                         isa::F24BitsOfFloat(value) | tag);
+    ptx::StoreRelaxedGpu(static_cast<uint32_t*>(base) + word, WordOf(value));
   }
   // Four at once; each is atomic by itself. REQUIRES: word % 4 == 0.
   __device__ void StoreWords4(void* base, uint64_t word, float a, float b,
                               float c, float d) const {
     ptx::StoreRelaxedGpu4(
         static_cast<uint32_t*>(base) + word,
-        make_uint4(isa::F24BitsOfFloat(a) | tag, isa::F24BitsOfFloat(b) | tag,
-                   isa::F24BitsOfFloat(c) | tag, isa::F24BitsOfFloat(d) | tag));
-  }
-  // The words of this lane's value and the three lanes' after it, for a store
-  // of four: words on their own take longer to arrive. Whole warp.
-  __device__ __forceinline__ uint4 WordsOfFour(float value) const {
-    const uint32_t word = isa::F24BitsOfFloat(value) | tag;
-    uint4 four = {word, 0, 0, 0};
-    four.y = __shfl_down_sync(0xffffffffu, word, 1);
-    four.z = __shfl_down_sync(0xffffffffu, word, 2);
-    four.w = __shfl_down_sync(0xffffffffu, word, 3);
-    return four;
+        make_uint4(WordOf(a), WordOf(b), WordOf(c), WordOf(d)));
   }
   __device__ void StoreRanked(void* base, uint64_t index, float score,
                               uint32_t row) const {

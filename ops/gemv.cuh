@@ -116,9 +116,7 @@ __device__ __forceinline__ void PollColumns(const GemvInput& in,
         columns.x[s] = AskColumns<kWhole>(in, first_slab + s, tag);
       }
     }
-    // While the words are on their way.
-    const uint32_t zero = ptx::ZeroOfTensorCores();
-    wrong = lost ? 0 : wrong_bits() | zero;
+    wrong = lost ? 0 : wrong_bits();
   }
   context.TraceOperands(begin, poll_begin, operand);
 }

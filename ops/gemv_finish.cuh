@@ -37,8 +37,6 @@ class GemvFinish {
     const uint32_t local = p0 * isa::kPanelRows + context_.thread();
     mine_ = panel_ < panels && local < op_.rows;
     row_ = op_.row_begin + local;
-    quad_ = panel_ < panels && local / 4 * 4 + 3 < op_.rows &&
-            op_.row_begin % 4 == 0;
     epilogue_ = op_.epilogue;
     y_is_f24_ = context_.IsF24(GemvIndex::y);
     y_ = at_.y == nullptr ? nullptr
@@ -54,7 +52,7 @@ class GemvFinish {
     }
     const bool add = epilogue_ == isa::Epilogue::kAdd;
     const bool doubled = epilogue_ == isa::Epilogue::kSiluMul;
-    // Threads without a row go along, for the shuffles.
+    // (Threads without a row go along.)
     const uint32_t slot = doubled ? min(2 * panel_, kGroupSlots - 2)
                                   : min(panel_, kGroupSlots - 1);
     sums_ = ptx::Kept(
@@ -96,11 +94,8 @@ class GemvFinish {
   __device__ const Best& best() const { return best_; }
 
  private:
-  // Four rows in one store, as far as there are four.
   __device__ __forceinline__ void Publish(float value) const {
-    const uint4 words = context_.WordsOfFour(value);
-    if (quad_ && context_.lane() % 4 == 0) ptx::StoreRelaxedGpu4(y_, words);
-    if (mine_ && !quad_) ptx::StoreRelaxedGpu(y_, words.x);
+    if (mine_) ptx::StoreRelaxedGpu(y_, context_.WordOf(value));
   }
 
   // The norm's scale, from the warps' sums of squares.
@@ -168,7 +163,7 @@ class GemvFinish {
   DeviceContext& context_;
   uint32_t early_ = 0;
   uint32_t panel_, row_;
-  bool mine_, quad_, y_is_f24_, norm_, first_, more_;
+  bool mine_, y_is_f24_, norm_, first_, more_;
   float mean_, eps_;
   isa::Epilogue epilogue_;
   uint32_t* y_;

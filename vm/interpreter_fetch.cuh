@@ -101,6 +101,28 @@ __device__ inline void FillSlot(const LaunchArguments& arguments, uint4 words,
   }
 }
 
+// Waits until what was in a slot before is done. False when the compute warps
+// have left. This is what the fetcher does most of the time, so it keeps the
+// tensor cores awake meanwhile: when they have had nothing to do for a
+// microsecond or two, their next product slows down the clock of all SMs around
+// (docs/adr/0014-tensor-cores-are-kept-awake.md). `tracer`: traced kernel.
+__device__ inline bool WaitForSlot(uint64_t* empty, uint32_t parity,
+                                   ops::SharedMemory* shared,
+                                   FetchTracer& tracer) {
+  constexpr uint32_t kProductEveryNs = 50;
+  while (!__all_sync(0xffffffffu, ptx::BarrierIsComplete(empty, parity))) {
+    // (No product is computed whose result is not used.)
+    const bool leave = ShouldLeave(shared) | (ptx::ZeroOfTensorCores() != 0);
+    if (__any_sync(0xffffffffu, leave)) return false;
+    if constexpr (ops::kTraced) {
+      tracer.Tick();
+    } else {
+      ptx::SleepNs(kProductEveryNs);
+    }
+  }
+  return true;
+}
+
 __device__ inline void FetchLoop(const LaunchArguments& arguments,
                                  const ops::DeviceContext& context,
                                  Cursor cursor) {
@@ -116,20 +138,14 @@ __device__ inline void FetchLoop(const LaunchArguments& arguments,
     const uint4 next_words = ptx::LoadConstant4(code + next_pc * kLanes);
     // The slot's previous instruction is done (first round: at once).
     uint64_t* const empty = &shared->slot_empty[cursor.slot];
-    if constexpr (ops::kTraced) {
-      tracer.Tick();
-      while (!ptx::BarrierIsComplete(empty, cursor.slot_parity ^ 1) &&
-             !ShouldLeave(shared)) {
-        tracer.Tick();
-      }
-    }
+    if constexpr (ops::kTraced) tracer.Tick();
     if constexpr (kAblated) {
       if (!WaitForInstructionBefore(cursor, arguments.ablation.fetch_depth,
                                     shared)) {
         break;
       }
     }
-    if (!WaitPhase(empty, cursor.slot_parity ^ 1, shared)) break;
+    if (!WaitForSlot(empty, cursor.slot_parity ^ 1, shared, tracer)) break;
     FillSlot(arguments, words, cursor, shared->slots[cursor.slot]);
     if constexpr (ops::kTraced) {
       tracer.Close(cursor.slot);

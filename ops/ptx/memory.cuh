@@ -210,6 +210,11 @@ __device__ inline uint32_t ClockCyclesLow() {
   return cycles;
 }
 
+// Suspends the thread for about that long, at most twice as long.
+__device__ inline void SleepNs(uint32_t ns) {
+  asm volatile("nanosleep.u32 %0;" ::"r"(ns));
+}
+
 // Nanoseconds on a clock shared by all SMs, in steps of its own (up to 1 us).
 __device__ inline uint64_t GlobalTimerNs() {
   uint64_t ns;

@@ -16,9 +16,8 @@ __device__ inline void MmaBf16(float (&c)[4], const uint4& a, uint32_t b0,
       : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
 }
 
-// 0, as a product of zeros: so that the tensor cores have had one. When they
-// have been idle for a microsecond or two, the next product slows down the
-// clock of all SMs around (docs/performance.md). What isn't used is not
+// 0, as a product of zeros: so that the tensor cores have had one
+// (docs/adr/0014-tensor-cores-are-kept-awake.md). What isn't used is not
 // computed. Whole warp.
 __device__ __forceinline__ uint32_t ZeroOfTensorCores() {
   float zero;

@@ -328,6 +328,23 @@ TEST_F(GpuMachineTest, GpuWatchdogNamesTheCounterOfATaggedEdge) {
               HasSubstr("gemv) for counter L00.h: 15 seen, 16 wanted"));
 }
 
+// A candidate for the token never comes: what the others say is no token.
+TEST_F(GpuMachineTest, GpuShowsNoTokenAfterALostWait) {
+  Decoder decoder = MakeDecoder("h200", 16);
+  Labelled(decoder.program, "lm_head[3]") = isa::Encode(isa::NopOperands{});
+  std::unique_ptr<Machine> machine = MakeGpu(decoder.program);
+  ASSERT_NE(machine, nullptr);
+  BindDecoder(decoder, *machine, {3}, 10);
+  std::vector<int32_t> tokens;
+  RunOptions options;
+  options.max_passes = 10;
+  options.watchdog_seconds = 0.2;
+  options.on_token = [&](int64_t, int32_t token) { tokens.push_back(token); };
+  EXPECT_EQ(machine->Run(options).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(tokens, ::testing::IsEmpty());
+}
+
 // When the compute warps give up, the loader waits for a free stage, and with
 // rings of some of these sizes it has loaded half of a chunk by then.
 TEST_F(GpuMachineTest, GpuLeavesWithAChunkHalfLoaded) {
