@@ -159,6 +159,7 @@ __device__ inline void FetchLoop(const LaunchArguments& arguments,
   if constexpr (ops::kTraced) {
     while (!ShouldLeave(shared) ||
            !ptx::BarrierTestWait(&shared->others_left, 0)) {
+      tracer.Tick();
     }
     tracer.Finish(cursor.slot);
   }

@@ -78,12 +78,13 @@ class FetchTracer {
   }
 
   // After the compute threads have left: what is still in the slots, oldest
-  // first.
+  // first. The clocks are read before that takes its time, since their rate
+  // changes as soon as nobody computes.
   __device__ void Finish(uint32_t next_slot) {
+    if (!closed_) ReadClocks();
     for (uint32_t i = 0; i < ops::kInstructionSlots; ++i) {
       Close((next_slot + i) % ops::kInstructionSlots);
     }
-    if (!closed_) ReadClocks();
     if (lane_ == 0) arguments_.counts[blockIdx.x] = counts_;
   }
 
