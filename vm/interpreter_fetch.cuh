@@ -106,10 +106,10 @@ __device__ inline void FillSlot(const LaunchArguments& arguments, uint4 words,
 // tensor cores awake meanwhile: when they have had nothing to do for a
 // microsecond or two, their next product slows down the clock of all SMs around
 // (docs/adr/0014-tensor-cores-are-kept-awake.md). `tracer`: traced kernel.
-__device__ inline bool WaitForSlot(uint64_t* empty, uint32_t parity,
-                                   ops::SharedMemory* shared,
-                                   FetchTracer& tracer) {
-  constexpr uint32_t kProductEveryNs = 50;
+__device__ inline bool WaitForFreeSlot(uint64_t* empty, uint32_t parity,
+                                       ops::SharedMemory* shared,
+                                       FetchTracer& tracer) {
+  constexpr uint32_t kSleepNs = 50;  // between two products
   while (!__all_sync(0xffffffffu, ptx::BarrierIsComplete(empty, parity))) {
     // (No product is computed whose result is not used.)
     const bool leave = ShouldLeave(shared) | (ptx::ZeroOfTensorCores() != 0);
@@ -117,7 +117,7 @@ __device__ inline bool WaitForSlot(uint64_t* empty, uint32_t parity,
     if constexpr (ops::kTraced) {
       tracer.Tick();
     } else {
-      ptx::SleepNs(kProductEveryNs);
+      ptx::SleepNs(kSleepNs);
     }
   }
   return true;
@@ -145,7 +145,7 @@ __device__ inline void FetchLoop(const LaunchArguments& arguments,
         break;
       }
     }
-    if (!WaitForSlot(empty, cursor.slot_parity ^ 1, shared, tracer)) break;
+    if (!WaitForFreeSlot(empty, cursor.slot_parity ^ 1, shared, tracer)) break;
     FillSlot(arguments, words, cursor, shared->slots[cursor.slot]);
     if constexpr (ops::kTraced) {
       tracer.Close(cursor.slot);
