@@ -16,12 +16,44 @@ __device__ inline uint64_t RingWord(int32_t token, bool generated) {
          (generated ? 1u : 2u);
 }
 
-__device__ inline bool IsEos(const int32_t* eos, uint64_t count,
-                             int32_t token) {
-  for (uint64_t i = 0; i < count; ++i) {
-    if (eos[i] == token) return true;
+// What decides beside the candidates, in every lane: the host's alone to write,
+// so asked for before they are there. (Read after them, one after the other, it
+// took a microsecond of a token.)
+struct Turn {
+  int64_t next;  // the position that gets a token
+  bool room;     // there is one
+  uint32_t num_eos;
+  int32_t prompt_tokens;
+  int32_t end;
+  int32_t given;  // the prompt's token there, if it has one
+  int32_t eos;    // of the ids that end the text the lane's; -1: none
+};
+__device__ inline Turn AskTurn(const AdvanceAddresses& at,
+                               const DeviceContext& context) {
+  const auto& dims = context.slot()->dims;
+  const auto* run = static_cast<const int32_t*>(at.run);
+  Turn turn;
+  turn.next = context.position() + 1;
+  turn.room = turn.next < static_cast<int64_t>(dims[AdvanceIndex::tokens].x);
+  turn.num_eos = dims[AdvanceIndex::eos].x;
+  turn.prompt_tokens = run[0];
+  turn.end = run[1];
+  turn.given =
+      turn.room ? static_cast<const int32_t*>(at.tokens)[turn.next] : 0;
+  turn.eos = context.lane() < turn.num_eos
+                 ? static_cast<const int32_t*>(at.eos)[context.lane()]
+                 : -1;
+  return turn;
+}
+
+// Whether the token is one that ends the text. Whole warp.
+__device__ inline bool IsEos(const Turn& turn, const int32_t* eos,
+                             int32_t token, const DeviceContext& context) {
+  bool is = turn.eos == token;
+  for (uint32_t i = 32 + context.lane(); i < turn.num_eos; i += 32) {
+    is |= eos[i] == token;
   }
-  return false;
+  return __any_sync(0xffffffffu, is);
 }
 
 // The first of the candidates in the order of argmax, by one warp, in every
@@ -64,28 +96,26 @@ __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
                                      const AdvanceAddresses& at,
                                      DeviceContext& context) {
   if (context.warp() != 0) return;
+  const Turn turn = AskTurn(at, context);
   const Best best = BestCandidate(op, at, context);
+  const bool generated = turn.next >= turn.prompt_tokens;
+  const int32_t token = generated ? static_cast<int32_t>(best.row) : turn.given;
+  const bool ended =
+      IsEos(turn, static_cast<const int32_t*>(at.eos), token, context) &&
+      generated;
   // What never came must not be shown as a token.
   if (context.thread() != 0 || context.faulty()) return;
-  const int32_t* run = static_cast<const int32_t*>(at.run);
-  int32_t* tokens = static_cast<int32_t*>(at.tokens);
-  const int64_t next = context.position() + 1;
-  const uint32_t capacity = context.slot()->dims[AdvanceIndex::tokens].x;
-  if (next >= static_cast<int64_t>(capacity)) {
-    context.Raise(FaultKind::kPastTokens, op.tokens, next, capacity);
+  if (!turn.room) {
+    context.Raise(FaultKind::kPastTokens, op.tokens, turn.next,
+                  context.slot()->dims[AdvanceIndex::tokens].x);
     return;
   }
-  const bool generated = next >= run[0];
   if (isnan(best.score)) {
     context.Raise(FaultKind::kNanScore, op.best, context.position(), 0);
     return;
   }
-  if (generated) tokens[next] = static_cast<int32_t>(best.row);
-  const int32_t token = tokens[next];
-  const bool ended =
-      generated && IsEos(static_cast<const int32_t*>(at.eos),
-                         context.slot()->dims[AdvanceIndex::eos].x, token);
-  *static_cast<int32_t*>(at.stop) = (next >= run[1] || ended) ? 1 : 0;
+  if (generated) static_cast<int32_t*>(at.tokens)[turn.next] = token;
+  *static_cast<int32_t*>(at.stop) = (turn.next >= turn.end || ended) ? 1 : 0;
   ptx::StoreRelaxedSystem(&context.shared->token_ring[context.pass()],
                           RingWord(token, generated));
 }

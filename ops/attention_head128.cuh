@@ -296,32 +296,31 @@ __device__ __forceinline__ void Publish(const Published& published, bool empty,
     return (state.sums[0][c][i] + state.sums[0][c][i + 2]) +
            (state.sums[1][c][i] + state.sums[1][c][i + 2]);
   };
+  const auto put = [&](auto&& word_of) {
+    uint2 words[2];
+#pragma unroll
+    for (uint32_t c = 0; c < 2; ++c) {
+      words[c].x = word_of(sum_of(c, 0));
+      words[c].y = word_of(sum_of(c, 1));
+    }
+    if (at.has_head) {
+      ptx::StoreRelaxedGpu2(published.to, words[0]);
+      ptx::StoreRelaxedGpu2(published.to + published.distance, words[1]);
+    }
+  };
+  if (published.whole) {
+    const float by = ptx::ReciprocalApproximate(sum_of(2, 0));
+    put([&](float sum) { return context.WordOf(sum * by); });
+    return;
+  }
   // Everything is relative to the m that is stored.
   const float stored = isa::RoundToF24(state.m * kLn2);
   const float scale =
       empty ? 0.0f : ptx::Exp2Approximate(state.m - stored * kLog2e);
-  const float l = isa::RoundToF24(sum_of(2, 0) * scale);
-  // As attention_merge would have it of the one part: rounded, then divided. A
-  // part's is divided by 1 and rounded again, which changes nothing.
-  const float by = published.whole ? ptx::ReciprocalApproximate(l) : 1.0f;
-  uint2 words[2];
-#pragma unroll
-  for (uint32_t c = 0; c < 2; ++c) {
-    words[c].x =
-        isa::F24BitsOfFloat(isa::RoundToF24(sum_of(c, 0) * scale) * by);
-    words[c].y =
-        isa::F24BitsOfFloat(isa::RoundToF24(sum_of(c, 1) * scale) * by);
-    words[c].x |= context.tag;
-    words[c].y |= context.tag;
-  }
-  if (at.has_head) {
-    ptx::StoreRelaxedGpu2(published.to, words[0]);
-    ptx::StoreRelaxedGpu2(published.to + published.distance, words[1]);
-  }
-  if (!published.whole && context.warp() == 0 && context.lane() % 4 == 0 &&
-      at.has_head) {
-    context.StoreWords4(published.to, kDim, empty ? -INFINITY : stored, l, 0.0f,
-                        0.0f);
+  put([&](float sum) { return context.WordOf(sum * scale); });
+  if (context.warp() == 0 && context.lane() % 4 == 0 && at.has_head) {
+    context.StoreWords4(published.to, kDim, empty ? -INFINITY : stored,
+                        sum_of(2, 0) * scale, 0.0f, 0.0f);
   }
 }
 

@@ -24,17 +24,18 @@ using Candidates = std::vector<std::pair<float, uint32_t>>;
 
 // A text of up to 6 tokens: 3 of the prompt (10, 11, 12), the end at
 // `end_position`, with candidates for what follows.
-Advance MakeAdvance(const Candidates& candidates, int32_t end_position = 5) {
+Advance MakeAdvance(const Candidates& candidates, int32_t end_position = 5,
+                    const std::vector<int32_t>& eos = {77, -1, 78}) {
   Advance advance;
   OpProgram& p = advance.program;
   advance.op.best = p.Input("best", isa::DType::kRanked, {candidates.size()});
   advance.op.run = p.Input("run", isa::DType::kI32, {2});
-  advance.op.eos = p.Input("eos", isa::DType::kI32, {3});
+  advance.op.eos = p.Input("eos", isa::DType::kI32, {eos.size()});
   advance.op.tokens = p.State("tokens", isa::DType::kI32, {6});
   advance.op.stop = p.Activation("stop", isa::DType::kI32, {1});
   p.SetRanked(advance.op.best, candidates);
   p.SetInts(advance.op.run, {3, end_position});
-  p.SetInts(advance.op.eos, {77, -1, 78});
+  p.SetInts(advance.op.eos, eos);
   p.SetInts(advance.op.tokens, {10, 11, 12, 0, 0, 0});
   p.SetInts(advance.op.stop, {-5});
   p.Append(advance.op);
@@ -181,6 +182,22 @@ TEST(AdvanceTest, GpuTakesTheFirstOfMany) {
   Advance nan = MakeAdvance(Losing(128, 100, {std::nanf(""), 40}));
   EXPECT_THAT(std::string(nan.program.RunGpu(2).message()),
               HasSubstr("the best score at position 2 is NaN"));
+}
+
+TEST(AdvanceTest, GpuFindsTheTokenAmongManyThatEndTheText) {
+  MKVM_SKIP_WITHOUT_GPU();
+  for (const size_t n : {1, 31, 32, 33, 64, 100}) {
+    for (const size_t place : {size_t{0}, n / 2, n - 1}) {
+      std::vector<int32_t> eos(n, -1);
+      eos[place] = 77;
+      for (const uint32_t token : {77u, 78u}) {
+        Advance gpu = MakeAdvance(Candidates{{1.5f, token}}, 5, eos);
+        const absl::Status status = gpu.program.RunGpu(2);
+        ASSERT_TRUE(status.ok()) << status;
+        EXPECT_EQ(gpu.stop(), token == 77 ? 1 : 0) << n << " " << place;
+      }
+    }
+  }
 }
 
 TEST(AdvanceTest, GpuReportsNan) {
