@@ -13,6 +13,7 @@
 #ifndef MKVM_OPS_ATTENTION_CUH_
 #define MKVM_OPS_ATTENTION_CUH_
 
+#include <algorithm>
 #include <type_traits>
 
 #include "ops/attention_head128.cuh"
@@ -23,16 +24,16 @@
 
 namespace mkvm::ops {
 
-// Scratch: q [group, head_dim], then the warps' states of one chunk of heads.
+// Scratch: q [group, head_dim], then the states of half the warps, of one chunk
+// of heads.
 inline constexpr uint32_t kMaxGroupElements = 2048;  // group * head_dim
-static_assert(kMaxGroupElements + kComputeWarps * (kMaxHeadDim + 2) <=
-              kScratchFloats);
-static_assert(kMaxGroupElements + 2 * kComputeWarps * (128 + 2) <=
-              kScratchFloats);
+inline constexpr uint32_t kStateWarps = kComputeWarps / 2;
+inline constexpr uint32_t kMaxStates =
+    kStateWarps * std::max(kMaxHeadDim + 2, 2u * (128 + 2));
 
 // This pass's k and v, bf16, after all that.
 inline constexpr uint32_t kNowBegin =
-    (kMaxGroupElements + 2 * kComputeWarps * (128 + 2) + 3) / 4 * 4;
+    (kMaxGroupElements + kMaxStates + 3) / 4 * 4;
 static_assert(kNowBegin + kMaxHeadDim <= kScratchFloats);
 
 __device__ inline void UnpackBf16(const uint4& packed, float (&out)[8]) {
@@ -57,21 +58,26 @@ struct HeadState {
   float l = 0;
   float acc[8 * kTurns] = {};
 
-  // Merges the state of the lane `offset` away.
-  __device__ void MergeAcross(int offset) {
-    const float other_m = __shfl_xor_sync(0xffffffffu, m, offset);
-    const float other_l = __shfl_xor_sync(0xffffffffu, l, offset);
+  // Merges another state, of which other(i) is acc[i].
+  template <typename Other>
+  __device__ void Merge(float other_m, float other_l, Other&& other) {
     const float merged = fmaxf(m, other_m);
     const float mine = ExpDifference(m, merged);
     const float theirs = ExpDifference(other_m, merged);
-    // The two lanes round differently; only the lower one's result is used.
     l = l * mine + other_l * theirs;
 #pragma unroll
     for (int i = 0; i < 8 * kTurns; ++i) {
-      const float other = __shfl_xor_sync(0xffffffffu, acc[i], offset);
-      acc[i] = acc[i] * mine + other * theirs;
+      acc[i] = acc[i] * mine + other(i) * theirs;
     }
     m = merged;
+  }
+
+  // Merges the state of the lane `offset` away. (The two lanes round
+  // differently; only the lower one's result is used.)
+  __device__ void MergeAcross(int offset) {
+    Merge(__shfl_xor_sync(0xffffffffu, m, offset),
+          __shfl_xor_sync(0xffffffffu, l, offset),
+          [&](int i) { return __shfl_xor_sync(0xffffffffu, acc[i], offset); });
   }
 };
 
@@ -221,6 +227,54 @@ __device__ inline void GatherHeads(const isa::AttentionOperands& op,
   }
 }
 
+// Merges the half-warps' states, and those of the upper warps into the lower
+// ones', which are at `states` [warp][head] then, for all threads.
+template <int kHeads, int kTurns>
+__device__ inline void MergeWarps(uint32_t head_dim, float* states,
+                                  HeadState<kTurns> (&state)[kHeads],
+                                  DeviceContext& context) {
+  const uint32_t row = head_dim + 2;
+  const bool lower = context.warp() < kStateWarps;
+  const auto element_of = [&](int i) {
+    return (context.lane() + 16 * (i / 8)) * 8 + i % 8;
+  };
+  float* const out = states + context.warp() % kStateWarps * kHeads * row;
+  const auto put = [&](int h) {
+    if (context.lane() >= 16) return;
+#pragma unroll
+    for (int i = 0; i < 8 * kTurns; ++i) {
+      const uint32_t element = element_of(i);
+      if (element < head_dim) out[h * row + element] = state[h].acc[i];
+    }
+    if (context.lane() == 0) {
+      out[h * row + head_dim] = state[h].m;
+      out[h * row + head_dim + 1] = state[h].l;
+    }
+  };
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+    state[h].MergeAcross(16);
+    if (!lower) put(h);
+  }
+  // The upper warps' states are written before the lower ones read them.
+  context.Barrier();
+  if (lower) {
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      const float* other = out + h * row;
+      state[h].Merge(other[head_dim], other[head_dim + 1], [&](int i) {
+        const uint32_t element = element_of(i);
+        return element < head_dim ? other[element] : 0.0f;
+      });
+      // All lanes have read them.
+      __syncwarp();
+      put(h);
+    }
+  }
+  // The states are written before any thread merges them.
+  context.Barrier();
+}
+
 // All heads of the group, kHeads at a time: gather, merge, publish.
 template <int kHeads, int kTurns>
 __device__ inline void AttendGroup(const isa::AttentionOperands& op,
@@ -235,24 +289,7 @@ __device__ inline void AttendGroup(const isa::AttentionOperands& op,
       LoadTile(rows, op.head_dim, context.warp() * 2, context, tile);
     }
     GatherHeads<kHeads, kTurns>(op, rows, q, head, context, tile, state);
-#pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
-      state[h].MergeAcross(16);
-      float* out = states + (context.warp() * kHeads + h) * row;
-      if (context.lane() < 16) {
-#pragma unroll
-        for (int i = 0; i < 8 * kTurns; ++i) {
-          const uint32_t element = (context.lane() + 16 * (i / 8)) * 8 + i % 8;
-          if (element < op.head_dim) out[element] = state[h].acc[i];
-        }
-        if (context.lane() == 0) {
-          out[op.head_dim] = state[h].m;
-          out[op.head_dim + 1] = state[h].l;
-        }
-      }
-    }
-    // The warps' states are written before any thread merges them.
-    context.Barrier();
+    MergeWarps<kHeads, kTurns>(op.head_dim, states, state, context);
     const uint32_t published = op.head_dim + 4;
     const uint32_t heads = min(static_cast<uint32_t>(kHeads), op.group - head);
     for (uint32_t j = context.thread(); j < heads * op.head_dim;
@@ -262,14 +299,14 @@ __device__ inline void AttendGroup(const isa::AttentionOperands& op,
       const float* own = states + h * row;
       float m = -INFINITY;
 #pragma unroll
-      for (uint32_t w = 0; w < kComputeWarps; ++w) {
+      for (uint32_t w = 0; w < kStateWarps; ++w) {
         m = fmaxf(m, own[w * kHeads * row + op.head_dim]);
       }
       // Everything is relative to the m that is stored.
       m = isa::RoundToF24(m);
       float value = 0, l = 0;
 #pragma unroll
-      for (uint32_t w = 0; w < kComputeWarps; ++w) {
+      for (uint32_t w = 0; w < kStateWarps; ++w) {
         const float* s = own + w * kHeads * row;
         const float weight = ExpDifference(s[op.head_dim], m);
         value += s[element] * weight;
@@ -313,10 +350,10 @@ __device__ inline void DeviceAnyAttention(const isa::AttentionOperands& op,
   uint16_t* v_cache = static_cast<uint16_t*>(at.v_cache) + cache_begin;
   const uint32_t* q_words =
       static_cast<const uint32_t*>(at.q) + ActivationWord(q_begin);
-  float* q = context.shared->scratch;
+  float* q = context.shared->scratch.floats;
   float* states = q + kMaxGroupElements;
   auto* k_now =
-      reinterpret_cast<uint16_t*>(context.shared->scratch + kNowBegin);
+      reinterpret_cast<uint16_t*>(context.shared->scratch.floats + kNowBegin);
   uint16_t* v_now = k_now + kMaxHeadDim;
   const bool fused = op.prologue == isa::AttentionPrologue::kQkNormRope;
   const SplitPlace place = PlaceOf(context.position(), op.block, op.splits);

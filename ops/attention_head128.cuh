@@ -24,25 +24,21 @@ inline constexpr float kLn2 = 0.6931471805599453f;
 
 namespace head128 {
 
-// Scratch, floats. Of each warp first the place that it has in a gemv, which is
-// all that may be written while others are still in one: q of the head with the
-// warp's number, each element's upper and lower half as the first operand of a
-// product wants them, and then that head's weights. Of these what lane q of a
-// product's reader wants is together: [part][q][warp], with gaps. Every second
-// head's lie some banks farther. After all that the warps' maxima [head][warp],
-// this pass's weights [head], and its k and v (bf16).
-inline constexpr uint32_t kHeadScratch =
-    kScratchSlabs * kSlabFragments * sizeof(uint4) / sizeof(float);
+// Scratch, floats. For each head: q, each element's upper and lower half as the
+// first operand of a product wants them, and then its weights. Of these what
+// lane q of a product's reader wants is together: [part][q][warp], with gaps.
+// Every second head's lie some banks farther. After all that the warps' maxima
+// [head][warp], this pass's weights [head], and its k and v (bf16).
 inline constexpr uint32_t kQueryShift = 4;
 inline constexpr uint32_t kWeightsShift = 16;
 inline constexpr uint32_t kWeightsBegin = kDim + kWeightsShift;
 inline constexpr uint32_t kLaneDistance = 2 * kComputeWarps + 4;
 inline constexpr uint32_t kPartDistance = 4 * kLaneDistance;
 inline constexpr uint32_t kPartsAtOnce = 2;
-static_assert(kMaxHeads <= kComputeWarps);
-static_assert(kWeightsBegin + kWeightsShift + kPartsAtOnce * kPartDistance <=
-              kHeadScratch);
-inline constexpr uint32_t kMaximaBegin = kComputeWarps * kHeadScratch;
+inline constexpr uint32_t kHeadScratch =
+    kWeightsBegin + kWeightsShift + kPartsAtOnce * kPartDistance;
+static_assert(kHeadScratch % 32 == 0 && kMaxHeads <= kComputeWarps);
+inline constexpr uint32_t kMaximaBegin = kMaxHeads * kHeadScratch;
 inline constexpr uint32_t kNowWeightBegin =
     kMaximaBegin + kMaxHeads * kComputeWarps;
 inline constexpr uint32_t kNowBegin = kNowWeightBegin + kMaxHeads;
@@ -96,8 +92,9 @@ __device__ __forceinline__ void PutQuery(uint32_t head, uint32_t element,
     high[i] = ptx::PackBf16(v[2 * i], v[2 * i + 1]);
     low[i] = ptx::PackBf16Rest(v[2 * i], v[2 * i + 1], high[i]);
   }
-  *reinterpret_cast<uint4*>(context.shared->scratch + head * kHeadScratch +
-                            head % 2 * kQueryShift + element) =
+  *reinterpret_cast<uint4*>(context.shared->scratch.floats +
+                            head * kHeadScratch + head % 2 * kQueryShift +
+                            element) =
       make_uint4(high[0], low[0], high[1], low[1]);
 }
 
@@ -108,7 +105,8 @@ __device__ __forceinline__ void PrepareFused(const QkvHeads& heads, bool append,
                                              uint16_t* k_cache,
                                              uint16_t* v_cache, uint32_t slot,
                                              DeviceContext& context) {
-  auto* now = reinterpret_cast<uint2*>(context.shared->scratch + kNowBegin);
+  auto* now =
+      reinterpret_cast<uint2*>(context.shared->scratch.floats + kNowBegin);
   NormRopeAppend128(
       context, heads, append, early,
       [&](uint32_t head, uint32_t i, const float4& value) {
@@ -143,7 +141,8 @@ __device__ __forceinline__ void PrepareReady(
              context);
   }
   if (append && context.warp() == kComputeWarps - 1) {
-    auto* now = reinterpret_cast<uint4*>(context.shared->scratch + kNowBegin);
+    auto* now =
+        reinterpret_cast<uint4*>(context.shared->scratch.floats + kNowBegin);
     const uint32_t chunk = context.lane() % 16;
     now[context.lane()] = ptx::LoadGlobal16(
         (context.lane() < 16 ? k_cache : v_cache) + slot * kDim +
@@ -160,7 +159,7 @@ struct Rows {
 // Exchanges the warps' maxima: the highest score of head g, of all rows.
 __device__ __forceinline__ float Exchange(float most, const LanePlaces& at,
                                           DeviceContext& context) {
-  float* const scratch = context.shared->scratch;
+  float* const scratch = context.shared->scratch.floats;
   most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
   most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2));
   if (context.lane() % 4 == 0) scratch[at.maxima + context.warp()] = most;
@@ -179,7 +178,7 @@ __device__ __forceinline__ float Exchange(float most, const LanePlaces& at,
 __device__ __forceinline__ void PutWeights(float2 weight, uint32_t p,
                                            uint32_t now, const LanePlaces& at,
                                            DeviceContext& context) {
-  float* const scratch = context.shared->scratch;
+  float* const scratch = context.shared->scratch.floats;
   const uint32_t ahead = now - at.score;
   const float mine = ahead == 0 ? weight.x : weight.y;
   if (ahead == 0) weight.x = 0;
@@ -198,7 +197,7 @@ template <uint32_t kParts, bool kFirst>
 __device__ __forceinline__ void Attend(const Tile (&tile)[kParts],
                                        const Rows& rows, const LanePlaces& at,
                                        State& state, DeviceContext& context) {
-  float* const scratch = context.shared->scratch;
+  float* const scratch = context.shared->scratch.floats;
   float2 score[kParts];
   float most = kNone;
 #pragma unroll
@@ -331,7 +330,7 @@ __device__ __forceinline__ void AttendOtherParts(const AttentionPlace& place,
                                                  State& state,
                                                  DeviceContext& context) {
   const auto* now =
-      reinterpret_cast<const uint4*>(context.shared->scratch + at.now);
+      reinterpret_cast<const uint4*>(context.shared->scratch.floats + at.now);
 #pragma unroll 1
   for (uint32_t begin = kPartRows; begin < place.positions;
        begin += kPartsAtOnce * kPartRows) {
@@ -387,7 +386,8 @@ __device__ __forceinline__ void DeviceAttention(
   context.Barrier();
   State state = {};
   PutK(rows.now, places.row,
-       reinterpret_cast<const uint4*>(context.shared->scratch + places.now),
+       reinterpret_cast<const uint4*>(context.shared->scratch.floats +
+                                      places.now),
        tile[0]);
   Attend<1, true>(tile, rows, places, state, context);
   // Seldom in short contexts: out of their way.

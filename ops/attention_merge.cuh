@@ -34,7 +34,8 @@ __device__ inline void GatherSplits(const isa::AttentionMergeOperands& op,
 #pragma unroll
     for (uint32_t u = 0; u < kAtOnce; ++u) {
       const uint32_t j = first + u * kComputeThreads + context.thread();
-      if (j < count) context.shared->scratch[j] = isa::FloatOfF24Bits(words[u]);
+      if (j < count)
+        context.shared->scratch.floats[j] = isa::FloatOfF24Bits(words[u]);
     }
   }
 }
@@ -49,7 +50,7 @@ __device__ inline void DeviceAnyAttentionMerge(
   const uint32_t stride = op.group * published;  // from split to split
   const uint32_t row = op.count + 2;             // in scratch: acc, m, l
   const uint32_t splits_at_once = kScratchFloats / row;
-  float* scratch = context.shared->scratch;
+  float* scratch = context.shared->scratch.floats;
   // count <= head_dim <= 256: one element per thread.
   const uint32_t i = context.thread();
   float m = -INFINITY, l = 0, acc = 0;

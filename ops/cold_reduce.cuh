@@ -47,8 +47,8 @@ static __device__ __noinline__ float2 ColdSum2(float2 v, uint32_t copy,
     v.y += __shfl_xor_sync(0xffffffffu, v.y, offset);
   }
   const SharedPointer shared;
-  float2* sums = reinterpret_cast<float2*>(shared->scratch + kColdOffset +
-                                           copy * kColdFloats);
+  float2* sums = reinterpret_cast<float2*>(shared->scratch.floats +
+                                           kColdOffset + copy * kColdFloats);
   if (thread % 32 == 0) sums[thread / 32] = v;
   // The warps' sums are written before any is read.
   ptx::SyncNamed(1, kComputeThreads);
@@ -69,7 +69,7 @@ static __device__ __noinline__ Best ColdBestOf(Best best, uint32_t copy,
                                                uint32_t thread) {
   best = WarpBest(best);
   const SharedPointer shared;
-  uint2* bests = reinterpret_cast<uint2*>(shared->scratch + kColdOffset +
+  uint2* bests = reinterpret_cast<uint2*>(shared->scratch.floats + kColdOffset +
                                           copy * kColdFloats);
   if (thread % 32 == 0) {
     bests[thread / 32] = make_uint2(__float_as_uint(best.score), best.row);

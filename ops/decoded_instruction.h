@@ -80,10 +80,40 @@ MKVM_HOST_DEVICE constexpr uint32_t WithDirect(uint32_t code, Direct direct) {
                                                        << kCodeDirectShift;
 }
 
+// What an attention instruction does in its pass: the positions of its split,
+// and where this pass's goes if it is the split's.
+struct alignas(16) AttentionPlace {
+  uint32_t positions;
+  uint32_t append;  // 0: it is another split's
+  uint32_t slot;
+  uint32_t alone;  // 1: no other split has positions, the result is whole
+  // Rows that come through the stages: those that were there before this pass.
+  uint32_t streamed;
+};
+
 // Of a buffer.
 struct FirstDims {
   uint32_t x, y;
 };
+
+// Buffer operands have indices below this.
+inline constexpr uint32_t kMaxBuffers = 16;
+#define MKVM_OP(code, Name, name, synopsis) \
+  struct Name##Buffers : Name##Index {      \
+    static constexpr uint32_t kMask = 0
+#define MKVM_READ(f, d, s, b, c) | 1u << f
+#define MKVM_OPT_READ MKVM_READ
+#define MKVM_WEIGHT MKVM_READ
+#define MKVM_OPT_WEIGHT MKVM_READ
+#define MKVM_WRITE MKVM_READ
+#define MKVM_OPT_WRITE MKVM_READ
+#define MKVM_UPDATE MKVM_READ
+#define MKVM_END(Name) \
+  ;                    \
+  }                    \
+  ;                    \
+  static_assert(Name##Buffers::kMask < 1u << kMaxBuffers);
+#include "isa/opcodes.def"
 
 struct alignas(128) DecodedInstruction {
   isa::Instruction instruction;
@@ -91,8 +121,12 @@ struct alignas(128) DecodedInstruction {
   GemvShape gemv;  // of a gemv; of attention the fetcher fills it in
   // Of buffer operands, by operand index: nullptr and zeros where there is
   // none.
-  void* addresses[isa::kOperandWords];
-  FirstDims dims[isa::kOperandWords];
+  void* addresses[kMaxBuffers];
+  FirstDims dims[kMaxBuffers];
+  // The fetcher fills in what follows.
+  AttentionPlace attention;  // of an attention
+  // Of untagged waits: the counter values that they want in this pass; 0: none.
+  uint32_t wanted[isa::kMaxWaits];
 };
 // The fetch warp brings it in 16 bytes per lane.
 static_assert(sizeof(DecodedInstruction) == 32 * 16);

@@ -20,16 +20,7 @@
 #include "ops/shared_memory.cuh"
 #include "ops/trace_record.h"
 
-// The interpreter is compiled twice, from the same sources: as it is, and with
-// the trace points (vm/interpreter_traced.cu). Device code of the two is never
-// linked together.
-#ifndef MKVM_TRACED
-#define MKVM_TRACED 0
-#endif
-
 namespace mkvm::ops {
-
-constexpr bool kTraced = MKVM_TRACED != 0;
 
 // The time of a record; never 0.
 __device__ inline uint32_t TraceClock() { return ptx::ClockCyclesLow() | 1; }
@@ -123,6 +114,10 @@ class DeviceContext {
   // Of the instruction. Not kept as a pointer: that would be a generic one.
   __device__ InstructionSlot* slot() const {
     return &shared->slots[visit % kInstructionSlots];
+  }
+  // Traced kernel: what is noted of it.
+  __device__ InstructionTrace* trace() const {
+    return &shared->traces[visit % kInstructionSlots];
   }
   __device__ uint32_t thread() const { return thread_index; }
   __device__ uint32_t warp() const { return thread_index / 32; }
@@ -332,17 +327,17 @@ class DeviceContext {
     if (!has_operands) {
       has_operands = true;
       if (lane() == 0) {
-        slot()->reads[warp()] = {now, poll_begin, buffer + 1, 0};
+        trace()->reads[warp()] = {now, poll_begin, buffer + 1, 0};
       }
     } else if (thread() == 0) {
-      slot()->record.operand_wait += now - begin;
+      trace()->record.operand_wait += now - begin;
     }
   }
   // The same for a lane on its own: the last lane counts.
   __device__ void TraceLane(uint32_t begin, uint32_t buffer) {
     if constexpr (!kTraced) return;
     const uint32_t now = TraceNow();
-    TraceRead& read = slot()->reads[warp()];
+    TraceRead& read = trace()->reads[warp()];
     if (atomicMax(&read.ready, now) >= now) return;
     atomicExch(&read.poll_begin, begin);
     atomicExch(&read.last_buffer, buffer + 1);
@@ -352,7 +347,7 @@ class DeviceContext {
     if constexpr (!kTraced) return;
     if (lane() != 0) return;
     const uint32_t now = TraceNow();
-    TraceStageWait& stages = slot()->stage_waits[warp()];
+    TraceStageWait& stages = trace()->stage_waits[warp()];
     stages.wait += now - begin;
     stages.ready = now;
   }

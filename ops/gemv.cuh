@@ -183,6 +183,9 @@ __device__ __forceinline__ float SumChunk(
   if (context.lane() % 4 < 2) {
 #pragma unroll
     for (uint32_t p = 0; p < kSlots; ++p) {
+      // In the last chunk of a gemv in chunks of three slabs there is no room
+      // for more. (Elsewhere what is beyond may be written, and is not read.)
+      if (kSlabs == 1 && kSlots == 4 && p == 2 && slots <= 2) break;
       // Slab after slab, so that the rounding hangs on no chunk's size.
       float* to = partial + p * kPanelPartials;
       float sum = sums.sum[p * kSlabs];
@@ -208,8 +211,8 @@ __device__ __forceinline__ void GemvOf(const isa::GemvOperands& op,
       at.g == nullptr ? nullptr : static_cast<const uint16_t*>(at.g) + column;
   in.mask = shape.x_mask;
   if constexpr (!kWhole) in.columns = op.k - min(op.k, column);
-  // Scratch keeps what it can hold whole; else every group reads the vector.
-  const bool keeps = shape.slabs <= kScratchSlabs;
+  // What is not kept every group reads again.
+  const bool keeps = KeepsFragments(shape);
   uint4* const scratch = WarpFragments(context);
   bool load = true;
   for (uint32_t p0 = 0; p0 < shape.panels; p0 += shape.group) {
@@ -225,7 +228,7 @@ __device__ __forceinline__ void GemvOf(const isa::GemvOperands& op,
 #define MKVM_CHUNK(kSlabs, kSlots)                                     \
   squares += SumChunk<kSlabs, kSlots, kWhole, true>(                   \
       in, shape, slots, op.x, c0, load, p0 == 0 && c0 == 0, fragments, \
-      PartialOf(copy, context), context)
+      PartialOf(shape.chunk, copy, context), context)
       if (slabs == 1 && slots > 4) {
         MKVM_CHUNK(1, 6);
       } else if (slabs == 1) {
@@ -267,7 +270,7 @@ __device__ __forceinline__ void DirectGemv(DeviceContext& context) {
   const uint32_t copy = context.copy();
   const float squares = SumChunk<kSlabs, kSlots, true, kNorm>(
       in, slot.gemv, kSlots, op.x, 0, true, true, WarpFragments(context),
-      PartialOf(copy, context), context);
+      PartialOf(kSlabs, copy, context), context);
   if (kNorm && context.lane() == 0) {
     context.shared->gemv_squares[copy][context.warp()] = squares;
   }

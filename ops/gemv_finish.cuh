@@ -56,7 +56,7 @@ class GemvFinish {
     const uint32_t slot = doubled ? min(2 * panel_, kGroupSlots - 2)
                                   : min(panel_, kGroupSlots - 1);
     sums_ = ptx::Kept(
-        copy * sizeof(context_.shared->partials[0]) +
+        PartialsBegin(context_.slot()->gemv.chunk, copy) * sizeof(float) +
         (slot * isa::kPanelRows + context_.thread() % isa::kPanelRows) *
             sizeof(float2));
     more_ = __any_sync(0xffffffffu,
@@ -117,7 +117,7 @@ class GemvFinish {
     for (uint32_t w = 0; w < kComputeWarps; ++w) {
       part[w] = *reinterpret_cast<const float2*>(
           reinterpret_cast<const char*>(
-              context_.shared->partials[0][w][ahead]) +
+              context_.shared->scratch.warps[w].sums.partials[0][ahead]) +
           sums_);
     }
     static_assert(kComputeWarps == 8);

@@ -22,9 +22,6 @@ namespace mkvm::ops {
 
 static_assert(kWarpTiles * kComputeWarps == kSlabTiles);
 static_assert(kWarpTiles * 8 == 32);
-// Slabs whose fragments scratch holds.
-inline constexpr uint32_t kScratchSlabs = 4;
-static_assert(kScratchSlabs * kComputeWarps * 128 <= kScratchFloats);
 
 __device__ inline uint32_t SlabTiles(const GemvShape& shape, uint32_t slab) {
   return min(kSlabTiles, shape.tiles - slab * kSlabTiles);
@@ -102,13 +99,14 @@ __device__ __forceinline__ uint32_t LaneColumn(const DeviceContext& context) {
   return tile * isa::kPanelTileColumns + context.lane() % 8 * 4;
 }
 
-// Scratch holds fragments of kScratchSlabs slabs for each warp: of a slab, for
-// each lane of LaneColumn its four columns' upper parts, then their lower
-// parts.
-inline constexpr uint32_t kSlabFragments = 32;
+// Fragments of a slab: for each lane of LaneColumn its four columns' upper
+// parts, then their lower parts. Those of a chunk are together, and those of
+// kFragmentSlabs slabs are kept; with a chunk of all slabs, of these.
 __device__ __forceinline__ uint4* WarpFragments(const DeviceContext& context) {
-  return reinterpret_cast<uint4*>(context.shared->scratch) +
-         context.warp() * kScratchSlabs * kSlabFragments;
+  return context.shared->scratch.warps[context.warp()].fragments[0];
+}
+__device__ __forceinline__ bool KeepsFragments(const GemvShape& shape) {
+  return shape.slabs <= kFragmentSlabs || shape.slabs == shape.chunk;
 }
 
 // Puts this lane's columns of a slab there, with kNorm times their gains (two
@@ -233,14 +231,30 @@ __device__ __forceinline__ StageSums<kStages> MultiplyStages(
   return sums;
 }
 
-// Where lanes 4g+0 and 4g+1 put the first panel's sums, and from one panel to
-// the next.
-__device__ __forceinline__ float* PartialOf(uint32_t copy,
-                                            const DeviceContext& context) {
-  return &context.shared->partials[copy][context.warp()][0][context.lane() / 4]
-                                  [context.lane() % 2];
-}
+// From one panel's sums to the next one's, floats.
 inline constexpr uint32_t kPanelPartials = isa::kPanelRows * 2;
+
+// Where in a warp's memory for them a copy of partial sums is, floats: after
+// the fragments of a chunk's third slab, if there may be one.
+__device__ __forceinline__ uint32_t PartialsBegin(uint32_t chunk,
+                                                  uint32_t copy) {
+  constexpr uint32_t kThirdSlab = kSlabFragments * sizeof(uint4) / 4;
+  constexpr uint32_t kThreeSlots = kStagesAtOnce / kChunkSlabs;
+  static_assert((kThirdSlab + 2 * kThreeSlots * kPanelPartials) * 4 <=
+                sizeof(WarpSums::partials));
+  return chunk == kChunkSlabs
+             ? kThirdSlab + copy * (kThreeSlots * kPanelPartials)
+             : copy * (kGroupSlots * kPanelPartials);
+}
+// Where lanes 4g+0 and 4g+1 put the first panel's sums. `chunk`: slabs of the
+// instruction's chunks.
+__device__ __forceinline__ float* PartialOf(uint32_t chunk, uint32_t copy,
+                                            const DeviceContext& context) {
+  float* const partials =
+      context.shared->scratch.warps[context.warp()].sums.partials[0][0][0];
+  return partials + PartialsBegin(chunk, copy) + context.lane() / 4 * 2 +
+         context.lane() % 2;
+}
 
 }  // namespace mkvm::ops
 

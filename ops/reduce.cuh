@@ -63,7 +63,7 @@ __device__ inline Best WarpBest(const Best& best) {
 // pass {-inf, 0xffffffff}, which ranks last.
 __device__ inline Best BlockBest(DeviceContext& context, Best best) {
   best = WarpBest(best);
-  float* scores = context.shared->scratch;
+  float* scores = context.shared->scratch.floats;
   uint32_t* rows = reinterpret_cast<uint32_t*>(scores + kComputeWarps);
   if (context.lane() == 0) {
     scores[context.warp()] = best.score;

@@ -19,7 +19,8 @@ namespace mkvm::ops {
 // top_p keeps. In every thread; leaves the list and the sorted values empty.
 __device__ inline bool MayHold(const SampleTask& task, const ThreadGroups& mine,
                                float cut, DeviceContext& context) {
-  uint32_t* scratch = reinterpret_cast<uint32_t*>(context.shared->scratch);
+  uint32_t* scratch =
+      reinterpret_cast<uint32_t*>(context.shared->scratch.floats);
   // All have read what a higher cut has left.
   if (context.thread() == 0) {
     scratch[kListedOffset] = 0;

@@ -89,7 +89,7 @@ __device__ inline uint32_t CountUntil(const SampleTask& task,
   for (uint32_t i = begin; i < end; ++i) {
     sum += TemperedMass(task.s, sorted.value(i), task.max);
   }
-  float* sums = context.shared->scratch + kListOffset +
+  float* sums = context.shared->scratch.floats + kListOffset +
                 context.NextPartials() * kComputeThreads;
   sums[context.thread()] = sum;
   // Every thread's sum is there before it is added.

@@ -82,7 +82,7 @@ __device__ inline void LoadGroups(SampleTask& task, ThreadGroups& mine,
     mine.maxima[j] = isa::FloatOfBits(numbers[j].x);
   }
   if (first % kSliceGroups == 0) {
-    float* begins = context.shared->scratch + kBeginsOffset;
+    float* begins = context.shared->scratch.floats + kBeginsOffset;
 #pragma unroll
     for (uint32_t j = 0; j < kThreadGroups; ++j) {
       begins[(first + j * kComputeThreads) / kSliceGroups] =
@@ -115,7 +115,8 @@ __device__ inline void LoadGroups(SampleTask& task, ThreadGroups& mine,
 // list. Returns how many of the highest tokens will be asked for.
 __device__ inline uint32_t GatherGroups(SampleTask& task, ThreadGroups& mine,
                                         const DeviceContext& context) {
-  uint32_t* scratch = reinterpret_cast<uint32_t*>(context.shared->scratch);
+  uint32_t* scratch =
+      reinterpret_cast<uint32_t*>(context.shared->scratch.floats);
   uint32_t* tops = scratch + kTopsOffset;
   LoadGroups(task, mine, context);
   const SamplingValues& s = task.s;
@@ -175,7 +176,8 @@ __device__ inline Best BestOfGroups(const SampleTask& task,
 __device__ inline float CutByCount(uint32_t wanted,
                                    const DeviceContext& context) {
   const uint32_t* tops =
-      reinterpret_cast<const uint32_t*>(context.shared->scratch) + kTopsOffset;
+      reinterpret_cast<const uint32_t*>(context.shared->scratch.floats) +
+      kTopsOffset;
   const uint32_t count = TopsOfWarp(wanted) * kComputeWarps;
   if (count < wanted) return -INFINITY;
   uint32_t lowest = 0xffffffffu;
@@ -201,8 +203,9 @@ __device__ inline float CutByCount(uint32_t wanted,
 __device__ inline void ListGroups(const SampleTask& task,
                                   const ThreadGroups& mine, float cut,
                                   const DeviceContext& context) {
-  uint32_t* scratch = reinterpret_cast<uint32_t*>(context.shared->scratch);
-  const float* begins = context.shared->scratch + kBeginsOffset;
+  uint32_t* scratch =
+      reinterpret_cast<uint32_t*>(context.shared->scratch.floats);
+  const float* begins = context.shared->scratch.floats + kBeginsOffset;
   const uint32_t slices = NumGroups(context) / kSliceGroups;
   uint32_t hits = 0;
 #pragma unroll
@@ -242,7 +245,7 @@ __device__ inline bool Collect(const SampleTask& task, const ThreadGroups& mine,
   // The list is there before it is read.
   context.Barrier();
   const uint32_t* scratch =
-      reinterpret_cast<const uint32_t*>(context.shared->scratch);
+      reinterpret_cast<const uint32_t*>(context.shared->scratch.floats);
   const uint32_t* list = scratch + kListOffset;
   const uint32_t listed = scratch[kListedOffset];
   if (listed > kMaxListed) return false;

@@ -69,7 +69,7 @@ struct SortedValues {
   }
 };
 __device__ inline SortedValues NoValues(const DeviceContext& context) {
-  float* scratch = context.shared->scratch;
+  float* scratch = context.shared->scratch.floats;
   return {reinterpret_cast<uint64_t*>(scratch + kSortedOffset),
           reinterpret_cast<uint32_t*>(scratch) + kAddedOffset, 0};
 }

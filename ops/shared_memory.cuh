@@ -4,13 +4,23 @@
 #define MKVM_OPS_SHARED_MEMORY_CUH_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "isa/instruction.h"
 #include "ops/decoded_instruction.h"
 #include "ops/fault.h"
 #include "ops/trace_record.h"
 
+// The interpreter is compiled twice, from the same sources: as it is, and with
+// the trace points (vm/interpreter_traced.cu). Device code of the two is never
+// linked together.
+#ifndef MKVM_TRACED
+#define MKVM_TRACED 0
+#endif
+
 namespace mkvm::ops {
+
+constexpr bool kTraced = MKVM_TRACED != 0;
 
 inline constexpr uint32_t kComputeWarps = 8;
 inline constexpr uint32_t kComputeThreads = 32 * kComputeWarps;
@@ -19,7 +29,6 @@ static_assert((kMaxStages & (kMaxStages - 1)) == 0);
 // The threads that finish a group's rows: whole warps.
 inline constexpr uint32_t kFinishThreads =
     (kGroupSlots * isa::kPanelRows + 31) / 32 * 32;
-inline constexpr uint32_t kScratchFloats = 4400;
 
 // Typed addresses, e.g. GemvAddresses: for each buffer operand where its data
 // are (nullptr if not given), at the same index as in the operand struct.
@@ -39,26 +48,38 @@ inline constexpr uint32_t kScratchFloats = 4400;
   ;
 #include "isa/opcodes.def"
 
-// What an attention instruction does in its pass: the positions of its split,
-// and where this pass's goes if it is the split's.
-struct alignas(16) AttentionPlace {
-  uint32_t positions;
-  uint32_t append;  // 0: it is another split's
-  uint32_t slot;
-  uint32_t alone;  // 1: no other split has positions, the result is whole
-  // Rows that come through the stages: those that were there before this pass.
-  uint32_t streamed;
-};
-
 // An instruction, ready for its pass.
-struct InstructionSlot : DecodedInstruction {
-  AttentionPlace attention;  // of an attention
-  // Of untagged waits: the counter values that they want in this pass; 0: none.
-  uint32_t wanted[isa::kMaxWaits];
-  // Traced kernel.
+using InstructionSlot = DecodedInstruction;
+
+// What the traced kernel notes of it.
+struct InstructionTrace {
   TraceRecord record;
   TraceRead reads[kComputeWarps];
   TraceStageWait stage_waits[kComputeWarps];
+};
+
+// What a compute warp needs in a gemv: its columns of the vector, as operands
+// of products (fragments), and its partial sums. Two copies of these, for
+// batches in turn: sums_ready says that a copy may be read, rows_done that it
+// may be written again. A third slab's fragments take much of the copies'
+// place; there are few sums then (ops/gemv_stages.cuh).
+inline constexpr uint32_t kFragmentSlabs = 2;
+inline constexpr uint32_t kSlabFragments = 32;
+struct WarpSums {
+  uint4 fragments[kFragmentSlabs][kSlabFragments];
+  float partials[2][kGroupSlots][isa::kPanelRows][2];  // upper, lower halves
+};
+union WarpScratch {
+  uint4 fragments[kChunkSlabs][kSlabFragments];
+  WarpSums sums;
+};
+static_assert(kChunkSlabs == kFragmentSlabs + 1);
+// All of them, and what other bodies use when no gemv is under way.
+inline constexpr uint32_t kScratchFloats =
+    kComputeWarps * sizeof(WarpScratch) / sizeof(float);
+union Scratch {
+  WarpScratch warps[kComputeWarps];
+  float floats[kScratchFloats];
 };
 
 // The shared memory of a block; the weight stages follow it, 128-byte aligned.
@@ -78,14 +99,10 @@ struct SharedMemory {
   // written.
   uint64_t sums_ready[2];
   uint64_t rows_done[2];
-  // Partial sums [warp][panel][row][upper or lower halves] and squares [warp]
-  // of a gemv. Two copies, for batches in turn: sums_ready says that a copy may
-  // be read, rows_done that it may be written again.
-  alignas(8) float partials[2][kComputeWarps][kGroupSlots][isa::kPanelRows][2];
-  alignas(16) float gemv_squares[2][kComputeWarps];
+  alignas(16) float gemv_squares[2][kComputeWarps];  // likewise two copies
   alignas(16) float squares[2][kComputeWarps];
   uint2 second_best;  // of the second finishing warp: score, row
-  alignas(16) float scratch[kScratchFloats];
+  alignas(16) Scratch scratch;
   // What cold paths need; constant during a launch.
   uint32_t* abort;       // global: some worker has faulted
   Fault* fault;          // host memory: its record
@@ -96,10 +113,15 @@ struct SharedMemory {
   // Halts' broadcasts: kStopProgram, kStopLimit or both. Two, in turn: between
   // one halt's and the next but one's there are barriers.
   uint32_t stop[2];
+  // Traced kernel, at the slots' indices.
+  std::conditional_t<kTraced, InstructionTrace[kInstructionSlots],
+                     InstructionTrace*>
+      traces;
 };
 inline constexpr uint32_t kStagesOffset =
     (sizeof(SharedMemory) + 127) / 128 * 128;
-static_assert(kStagesOffset <= isa::kWorkerReserveBytes);
+// (The traced kernel may have a stage less.)
+static_assert(kTraced || kStagesOffset <= isa::kWorkerReserveBytes);
 
 inline constexpr uint32_t kStopProgram = 1;  // the program says so
 inline constexpr uint32_t kStopLimit = 2;    // the passes are done

@@ -8,10 +8,6 @@
 namespace mkvm::scheduler {
 namespace {
 
-// What an interpreter keeps in shared memory beside the weight stages:
-// instruction slots, activations, partial sums, barriers.
-constexpr uint64_t kReservedSharedBytes = uint64_t{32} << 10;
-
 absl::Status CheckConfig(const model::Config& c) {
   const struct {
     const char* key;
@@ -65,7 +61,7 @@ absl::Status CheckTarget(const Target& t) {
         absl::StrCat("target ", t.name, ": stages is 0"));
   }
   const uint64_t needed =
-      uint64_t{t.stages} * isa::kStageBytes + kReservedSharedBytes;
+      uint64_t{t.stages} * isa::kStageBytes + isa::kWorkerReserveBytes;
   if (t.shared_memory_bytes != 0 && needed > t.shared_memory_bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "target ", t.name, ": ", t.stages, " stages need ", needed,

@@ -48,16 +48,16 @@ std::vector<Target> BuiltinTargets() {
       "not measured: SMs, shared memory, L2 cache and bandwidth from the data "
       "sheet, 90 % of peak for the stream, the times of an H200 assumed";
   return {
-      Gpu("h200", {128, 12, 232448, 50, 4460},
+      Gpu("h200", {128, 13, 232448, 50, 4460},
           "measured by mkvm calibrate on one NVIDIA H200 (132 SMs, 128 used, "
           "because the rows divide by 128), 2026-11-21; cache_bytes is the L2 "
           "cache of the data sheet; copy_us and slots are not fitted"),
-      Gpu("h100", {128, 12, 232448, 50, 3350 * kStreamOfPeak},
+      Gpu("h100", {128, 13, 232448, 50, 3350 * kStreamOfPeak},
           absl::StrCat("132 SMs, 128 used; ", data_sheet)),
-      Gpu("a100", {108, 8, 166912, 40, 2039 * kStreamOfPeak},
+      Gpu("a100", {108, 9, 166912, 40, 2039 * kStreamOfPeak},
           absl::StrCat("80 GB SXM; ", data_sheet)),
-      Gpu("rtx5090", {170, 4, 101376, 96, 1792 * kStreamOfPeak}, data_sheet),
-      Gpu("rtx4090", {128, 4, 101376, 72, 1008 * kStreamOfPeak}, data_sheet),
+      Gpu("rtx5090", {170, 5, 101376, 96, 1792 * kStreamOfPeak}, data_sheet),
+      Gpu("rtx4090", {128, 5, 101376, 72, 1008 * kStreamOfPeak}, data_sheet),
       Gpu("rtx3090", {82, 4, 101376, 6, 936 * kStreamOfPeak}, data_sheet),
       CpuTarget(2),
   };

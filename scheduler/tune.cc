@@ -299,7 +299,7 @@ std::vector<TuneKey> TuneKeys(const Target& base, uint32_t processors) {
   using Values = std::vector<uint32_t>;
   // Without panels there is no weight stream, hence nothing to stage.
   const Values stages =
-      base.panels ? Values{2, 3, 4, 5, 6, 8, 10, 12} : Values{};
+      base.panels ? Values{2, 3, 4, 5, 6, 8, 10, 12, 13} : Values{};
   const Values gemv_rows = base.panels ? Values{1, 16, 24, 32} : Values{};
   return {
       {"workers", &Target::workers, WorkerCounts(processors)},

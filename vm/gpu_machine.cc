@@ -69,6 +69,7 @@ class GpuMachine : public Machine {
   const GpuInfo info_;
   const GpuMachineOptions options_;
   uint32_t num_stages_ = 0;
+  uint32_t traced_stages_ = 0;  // of the traced kernel: not more than those
   uint32_t copy_interval_cycles_ = 0;
   cudaStream_t stream_ = nullptr;
   GpuMemory memory_;
@@ -115,7 +116,7 @@ absl::Status GpuMachine::CheckOps() const {
 }
 
 absl::Status GpuMachine::UploadCode() {
-  copy_interval_cycles_ = CopyIntervalCycles(info_, program_, num_stages_);
+  copy_interval_cycles_ = CopyIntervalCycles(info_, program_, traced_stages_);
   std::vector<uint32_t> begin = {0};
   for (const std::vector<isa::Instruction>& queue : program_.queues) {
     begin.push_back(begin.back() + static_cast<uint32_t>(queue.size()));
@@ -135,8 +136,9 @@ absl::Status GpuMachine::UploadCode() {
                                  cudaMemcpyHostToDevice),
                       "uploading the program");
   };
+  // For both kernels, so that both compute the same.
   absl::Status status =
-      upload(code_, DecodeQueues(program_, memory_.buffers(), num_stages_));
+      upload(code_, DecodeQueues(program_, memory_.buffers(), traced_stages_));
   if (status.ok()) status = upload(queue_begin_, begin);
   if (status.ok()) status = upload(producers_, producers);
   if (!status.ok()) return status;
@@ -153,7 +155,9 @@ absl::Status GpuMachine::Init() {
   if (!status.ok()) return status;
   num_stages_ = std::min(program_.target.stages,
                          StagesThatFit(info_.shared_memory_bytes));
-  if (num_stages_ < 2) {
+  traced_stages_ =
+      std::min(num_stages_, TracedStagesThatFit(info_.shared_memory_bytes));
+  if (traced_stages_ < 2) {
     return absl::FailedPreconditionError(absl::StrFormat(
         "%s has %d bytes of shared memory per block, too few for two stages",
         info_.name, info_.shared_memory_bytes));
@@ -313,6 +317,7 @@ absl::StatusOr<RunResult> GpuMachine::Run(const RunOptions& options) {
     if (!created.ok()) return created.status();
     trace = *std::move(created);
     arguments.trace = trace->arguments();
+    arguments.num_stages = traced_stages_;
   }
   status = launcher_.Prepare(arguments, trace.has_value(), stream_);
   if (!status.ok()) return status;

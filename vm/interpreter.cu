@@ -6,12 +6,7 @@ namespace mkvm::vm {
 
 static_assert(kMaxGroupElements == ops::kMaxGroupElements);
 
-uint32_t StagesThatFit(uint64_t bytes) {
-  if (bytes < SharedBytes(2)) return 0;
-  const uint64_t stages = (bytes - ops::kStagesOffset) / isa::kStageBytes;
-  return static_cast<uint32_t>(stages < ops::kMaxStages ? stages
-                                                        : ops::kMaxStages);
-}
+uint32_t StagesThatFit(uint64_t bytes) { return StagesOfThis(bytes); }
 
 int QueryKernelLimits(uint32_t num_stages, int multiprocessors,
                       KernelLimits& limits) {

@@ -21,8 +21,8 @@ __device__ inline void WaitForSlot(ops::SharedMemory* shared, uint32_t visit) {
 // Traced kernel: lane i of warp 0 has seen the counter of wait i.
 __device__ inline void TraceWait(ops::DeviceContext& context) {
   const uint32_t now = context.TraceNow();
-  if (atomicMax(&context.slot()->record.waited, now) < now) {
-    context.slot()->record.last_wait = context.lane() + 1;
+  if (atomicMax(&context.trace()->record.waited, now) < now) {
+    context.trace()->record.last_wait = context.lane() + 1;
   }
 }
 
@@ -159,7 +159,9 @@ __device__ inline void Signal(const LaunchArguments& arguments, uint32_t code,
     ptx::AddReleaseGpu(
         arguments.counters + uint64_t{slot.instruction.signal} * kCounterStride,
         1);
-    if constexpr (ops::kTraced) slot.record.signaled = context.TraceNow();
+    if constexpr (ops::kTraced) {
+      context.trace()->record.signaled = context.TraceNow();
+    }
   } else if ((code & ops::kCodeTicks) != 0) {
     ptx::AddRelaxedGpu(
         arguments.counters + uint64_t{slot.instruction.signal} * kCounterStride,
@@ -176,7 +178,7 @@ __device__ inline void TraceDone(const ops::DeviceContext& context,
                                  uint32_t thread) {
   if constexpr (!ops::kTraced) return;
   if (context.thread() == thread) {
-    context.slot()->record.done = context.TraceNow();
+    context.trace()->record.done = context.TraceNow();
   }
 }
 
@@ -269,7 +271,7 @@ __device__ __forceinline__ void ComputeLoop(const LaunchArguments& arguments,
     if constexpr (ops::kTraced) {
       context.has_operands = false;
       if (context.thread() == kTraceThread) {
-        context.slot()->record.visited = context.TraceNow();
+        context.trace()->record.visited = context.TraceNow();
       }
     }
     bool last = false;

@@ -52,7 +52,9 @@ __device__ __forceinline__ bool FinishGemv(const LaunchArguments& arguments,
       best = ops::BetterOf(best, {__uint_as_float(second.x), second.y});
       context.StoreRanked(at.best, op.slot, best.score, best.row);
     }
-    if constexpr (ops::kTraced) slot.record.done = context.TraceNow();
+    if constexpr (ops::kTraced) {
+      context.trace()->record.done = context.TraceNow();
+    }
     Signal(arguments, code, context);
   }
   // The second's best has been read.

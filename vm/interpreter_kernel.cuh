@@ -123,7 +123,9 @@ __device__ void InitShared(const LaunchArguments& arguments,
   shared->first_position = arguments.first_position;
   shared->stop[0] = shared->stop[1] = 0;
   if constexpr (ops::kTraced) {
-    for (ops::InstructionSlot& slot : shared->slots) slot.record = {};
+    for (uint32_t i = 0; i < ops::kInstructionSlots; ++i) {
+      shared->traces[i].record = {};
+    }
   }
   ptx::FenceBarrierInit();
 }
@@ -206,6 +208,14 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
 
 uint32_t SharedBytes(uint32_t num_stages) {
   return ops::kStagesOffset + num_stages * isa::kStageBytes;
+}
+
+// (Of the ablated kernel nobody asks.)
+[[maybe_unused]] uint32_t StagesOfThis(uint64_t bytes) {
+  if (bytes < SharedBytes(2)) return 0;
+  const uint64_t stages = (bytes - ops::kStagesOffset) / isa::kStageBytes;
+  return static_cast<uint32_t>(stages < ops::kMaxStages ? stages
+                                                        : ops::kMaxStages);
 }
 
 int LaunchThis(const LaunchArguments& arguments, uint32_t workers,

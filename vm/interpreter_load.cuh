@@ -212,7 +212,9 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
     if (gemv || rows) {
       // Copied, so that it is read at once.
       const ops::GemvShape shape = slot.gemv;
-      if constexpr (ops::kTraced) ring.SetRecord(&slot.record);
+      if constexpr (ops::kTraced) {
+        ring.SetRecord(&shared->traces[cursor.slot].record);
+      }
       running = ops::FillStages(
           gemv ? ops::SourceOf(*reinterpret_cast<const isa::GemvOperands*>(
                                    slot.instruction.operands),

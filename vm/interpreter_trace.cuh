@@ -19,7 +19,7 @@ class FetchTracer {
 
   // The slot has come back, or was never used. Whole warp.
   __device__ void Close(uint32_t slot) {
-    ops::TraceRecord& record = shared_->slots[slot].record;
+    ops::TraceRecord& record = shared_->traces[slot].record;
     if (record.done != 0) ended_ |= record.pass >= arguments_.end_pass;
     const bool wanted = record.done != 0 &&
                         record.pass >= arguments_.first_pass &&
@@ -45,11 +45,11 @@ class FetchTracer {
   // announced with it.
   __device__ void Open(uint32_t slot, uint32_t pass, uint32_t pc) {
     pass_ = pass;
-    ops::TraceRecord& record = shared_->slots[slot].record;
+    ops::TraceRecord& record = shared_->traces[slot].record;
     __syncwarp();  // Close has read what was there
     if (lane_ < ops::kComputeWarps) {
-      shared_->slots[slot].reads[lane_] = {};
-      shared_->slots[slot].stage_waits[lane_] = {};
+      shared_->traces[slot].reads[lane_] = {};
+      shared_->traces[slot].stage_waits[lane_] = {};
     }
     if (lane_ == 0) {
       record = {};
@@ -93,17 +93,17 @@ class FetchTracer {
 
   // Of the warps' first reads, the last one goes into the record.
   __device__ void TakeLastRead(uint32_t slot) {
-    const ops::TraceRead* reads = shared_->slots[slot].reads;
+    const ops::TraceRead* reads = shared_->traces[slot].reads;
     const bool mine = lane_ < ops::kComputeWarps;
     const auto fetched =
-        static_cast<uint32_t>(shared_->slots[slot].record.fetched);
+        static_cast<uint32_t>(shared_->traces[slot].record.fetched);
     // Since `fetched`: the clock's lower bits may have gone round.
     const uint32_t since =
         mine && reads[lane_].ready != 0 ? reads[lane_].ready - fetched : 0;
     const uint32_t last = __reduce_max_sync(0xffffffffu, since);
     const uint32_t who = __ballot_sync(0xffffffffu, mine && since == last);
     if (lane_ == __ffs(static_cast<int>(who)) - 1) {
-      ops::TraceRecord& record = shared_->slots[slot].record;
+      ops::TraceRecord& record = shared_->traces[slot].record;
       record.ready = reads[lane_].ready;
       record.poll_begin = reads[lane_].poll_begin;
       record.last_buffer = reads[lane_].last_buffer;
@@ -113,13 +113,13 @@ class FetchTracer {
 
   // Of the warps' waits for stages, the longest goes into the record.
   __device__ void TakeStageWait(uint32_t slot) {
-    const ops::TraceStageWait* waits = shared_->slots[slot].stage_waits;
+    const ops::TraceStageWait* waits = shared_->traces[slot].stage_waits;
     const bool mine = lane_ < ops::kComputeWarps;
     const uint32_t wait = mine ? waits[lane_].wait : 0;
     const uint32_t longest = __reduce_max_sync(0xffffffffu, wait);
     const uint32_t who = __ballot_sync(0xffffffffu, mine && wait == longest);
     if (longest != 0 && lane_ == __ffs(static_cast<int>(who)) - 1) {
-      ops::TraceRecord& record = shared_->slots[slot].record;
+      ops::TraceRecord& record = shared_->traces[slot].record;
       record.stage_wait = longest;
       record.stage_ready = waits[lane_].ready;
     }

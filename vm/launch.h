@@ -74,8 +74,10 @@ struct KernelLimits {
   int local_bytes = 0;  // spilled per thread
 };
 
-// Stages that fit one block's shared memory of `bytes`; 0 if fewer than 2.
+// Stages that fit one block's shared memory of `bytes`; 0 if fewer than 2. The
+// traced kernel needs more for itself, and may have a stage less.
 uint32_t StagesThatFit(uint64_t bytes);
+uint32_t TracedStagesThatFit(uint64_t bytes);
 
 // CUDA errors are returned as they are (0: success).
 int QueryKernelLimits(uint32_t num_stages, int multiprocessors,

@@ -20,12 +20,13 @@ struct Shape {
   uint32_t w_rows, k, row_begin, rows;
 };
 
-// Tails in both directions, several panels, slabs of the weight stream and
-// groups of panels.
+// Tails in both directions, several panels, slabs of the weight stream, chunks
+// of slabs (of three, and three and one) and groups of panels.
 inline constexpr Shape kShapes[] = {
     {5, 1, 0, 5},        {13, 7, 8, 5},     {24, 33, 8, 8},
     {9, 1025, 8, 1},     {40, 128, 16, 16}, {64, 1024, 0, 64},
     {300, 2100, 0, 300}, {1, 40, 0, 1},     {17, 31, 0, 17},
+    {40, 3072, 0, 40},   {32, 4096, 8, 24}, {24, 4100, 0, 24},
 };
 
 struct Gemv {

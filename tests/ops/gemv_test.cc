@@ -330,6 +330,28 @@ TEST(GemvTest, GpuMatchesReference) {
   });
 }
 
+// How much fits the ring decides which sums are made side by side, not how they
+// are rounded.
+TEST(GemvTest, GpuStagesDoNotChangeBits) {
+  MKVM_SKIP_WITHOUT_GPU();
+  ForEachShapeAndForm(
+      [](const Shape& shape, Prologue prologue, Epilogue epilogue) {
+        const Gemv gemv = MakeGemv(shape, prologue, epilogue);
+        std::vector<std::string> results;
+        for (const uint32_t stages : {2, 4, 6, 13}) {
+          Gemv run = gemv;
+          run.program.SetStages(stages);
+          const absl::Status status = run.program.RunGpu();
+          ASSERT_TRUE(status.ok()) << status;
+          results.push_back(run.program.bytes(run.op.y));
+          if (epilogue == Epilogue::kArgmax) {
+            results.back() += run.program.bytes(run.op.best);
+          }
+        }
+        EXPECT_THAT(results, testing::Each(results[0]));
+      });
+}
+
 TEST(GemvTest, GpuArgmaxPrefersTheLowerRowAndShowsNan) {
   MKVM_SKIP_WITHOUT_GPU();
   Gemv tie = MakeRankedGemv(16, 0.0f);

@@ -172,6 +172,7 @@ std::vector<std::pair<float, uint32_t>> OpProgram::Ranked(uint32_t id) const {
 isa::Program OpProgram::Build() const {
   isa::Program program;
   program.name = "op_test";
+  program.target.stages = stages_;
   program.buffers = buffers_;
   program.queues = {instructions_};
   if (instructions_.empty() || instructions_.back().opcode !=

@@ -68,6 +68,8 @@ class OpProgram {
     instructions_.push_back(instruction);
   }
   void ClearInstructions() { instructions_.clear(); }
+  // Of the weight stream on the GPU; without, what a program has by default.
+  void SetStages(uint32_t stages) { stages_ = stages; }
 
   isa::Program Build() const;
   // Before Build(), to test what happens with another shape, kind or dtype.
@@ -98,6 +100,7 @@ class OpProgram {
   std::vector<std::string> data_;  // of each buffer, row-major
   std::vector<isa::Instruction> instructions_;
   std::vector<std::pair<int64_t, int32_t>> tokens_;
+  uint32_t stages_ = isa::Target().stages;
   int64_t gpu_passes_ = 0;
 };
 

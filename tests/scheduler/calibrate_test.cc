@@ -115,7 +115,7 @@ TEST(FitTest, FindsKnownCostsAgain) {
   EXPECT_NEAR(fitted->load_us, truth.load_us, 0.01);
   EXPECT_NEAR(fitted->signal_us, truth.signal_us, 0.01);
   EXPECT_NEAR(fitted->release_us, truth.release_us, 0.01);
-  EXPECT_NEAR(fitted->instruction_us, truth.instruction_us, 0.01);
+  EXPECT_NEAR(fitted->instruction_us, truth.instruction_us, 0.015);
   // The other gemvs here have as many more groups as they have more stages, and
   // can't tell the two apart.
   for (const char* name : {"gemv.rms_norm.store", "gemv.none.add"}) {

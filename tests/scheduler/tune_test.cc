@@ -335,7 +335,7 @@ TEST(TuneKeysTest, WorkersOfAGpu) {
   EXPECT_EQ(keys.back().name, "min_gemv_rows");
   EXPECT_THAT(keys.back().values, ElementsAre(1, 16, 24, 32));
   EXPECT_EQ(DescribeShape(h200, keys),
-            "workers 128, tagged 1, max_kv_splits 16, stages 12, "
+            "workers 128, tagged 1, max_kv_splits 16, stages 13, "
             "min_gemv_rows 16");
 }
 
