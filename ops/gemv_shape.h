@@ -54,8 +54,12 @@ inline GemvShape MakeGemvShape(uint32_t rows, uint32_t k, uint32_t matrices,
   // All of a chunk's stages must be in the ring at once, too.
   const uint32_t stages = std::min(kStagesAtOnce, num_stages);
   const uint32_t most = matrices == 2 ? stages / 2 : stages;
-  shape.chunk = std::min({shape.slabs, kChunkSlabs, most});
-  // (A k of zero has no slabs.)
+  // In as few chunks as can be, and these as narrow as that allows: two and two
+  // slabs rather than three and one, for the more panels of a group. (A k of
+  // zero has no slabs.)
+  const auto divide = [](uint32_t a, uint32_t b) { return (a + b - 1) / b; };
+  const uint32_t chunks = divide(shape.slabs, std::min(kChunkSlabs, most));
+  shape.chunk = divide(shape.slabs, std::max(chunks, 1u));
   const uint32_t slots = stages / std::max(shape.chunk, 1u);
   shape.group = matrices == 2 ? slots / 2 : slots;
   return shape;

@@ -245,6 +245,13 @@ TEST(Decode, GemvsKnowTheirStages) {
   const ops::GemvShape narrow = First(program, "L00.down", 2).gemv;
   EXPECT_EQ(narrow.chunk, 2u);
   EXPECT_EQ(narrow.group, 1u);
+  // Two chunks in any case: rather of two slabs each, so that three panels are
+  // one group.
+  const ops::GemvShape four = ops::MakeGemvShape(24, 4096, 1, 13);
+  EXPECT_EQ(four.chunk, 2u);
+  EXPECT_EQ(four.group, 3u);
+  EXPECT_EQ(ops::MakeGemvShape(24, 7 * 1024, 1, 13).chunk, 3u);
+  EXPECT_EQ(ops::MakeGemvShape(24, 0, 1, 13).slabs, 0u);
 }
 
 }  // namespace
