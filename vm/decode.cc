@@ -1,5 +1,6 @@
 #include "vm/decode.h"
 
+#include <algorithm>
 #include <cstddef>
 
 #include "isa/instruction.h"
@@ -224,6 +225,24 @@ std::vector<ops::DecodedInstruction> DecodeQueues(
     }
   }
   return code;
+}
+
+std::vector<QueueRange> QueueRangesOf(
+    const isa::Program& program,
+    absl::Span<const ops::DecodedInstruction> code) {
+  std::vector<QueueRange> ranges;
+  uint32_t begin = 0;
+  for (const std::vector<isa::Instruction>& queue : program.queues) {
+    const auto length = static_cast<uint32_t>(queue.size());
+    const auto own = code.subspan(begin, length);
+    const auto always = std::count_if(own.begin(), own.end(),
+                                      [](const ops::DecodedInstruction& i) {
+                                        return i.head.idle_below == 0;
+                                      });
+    ranges.push_back({begin, length, static_cast<uint32_t>(always)});
+    begin += length;
+  }
+  return ranges;
 }
 
 }  // namespace mkvm::vm

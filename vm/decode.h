@@ -11,6 +11,7 @@
 #include "isa/program.h"
 #include "ops/decoded_instruction.h"
 #include "ops/device_buffer.h"
+#include "vm/launch.h"
 
 namespace mkvm::vm {
 
@@ -20,6 +21,11 @@ namespace mkvm::vm {
 std::vector<ops::DecodedInstruction> DecodeQueues(
     const isa::Program& program, absl::Span<const ops::DeviceBuffer> buffers,
     uint32_t num_stages);
+
+// Where each queue is in that.
+std::vector<QueueRange> QueueRangesOf(
+    const isa::Program& program,
+    absl::Span<const ops::DecodedInstruction> code);
 
 }  // namespace mkvm::vm
 

@@ -76,7 +76,7 @@ class GpuMachine : public Machine {
   GpuLauncher launcher_;
   std::vector<bool> bound_;
   DevicePointer<ops::DecodedInstruction> code_;
-  DevicePointer<uint32_t> queue_begin_;
+  DevicePointer<QueueRange> queues_;
   DevicePointer<uint32_t> producers_;
   DevicePointer<uint32_t> counters_;  // then the abort flag
   PinnedPointer<Fault> fault_;
@@ -117,10 +117,6 @@ absl::Status GpuMachine::CheckOps() const {
 
 absl::Status GpuMachine::UploadCode() {
   copy_interval_cycles_ = CopyIntervalCycles(info_, program_, traced_stages_);
-  std::vector<uint32_t> begin = {0};
-  for (const std::vector<isa::Instruction>& queue : program_.queues) {
-    begin.push_back(begin.back() + static_cast<uint32_t>(queue.size()));
-  }
   std::vector<uint32_t> producers;
   for (const isa::Counter& counter : program_.counters) {
     producers.push_back(counter.producers);
@@ -137,9 +133,10 @@ absl::Status GpuMachine::UploadCode() {
                       "uploading the program");
   };
   // For both kernels, so that both compute the same.
-  absl::Status status =
-      upload(code_, DecodeQueues(program_, memory_.buffers(), traced_stages_));
-  if (status.ok()) status = upload(queue_begin_, begin);
+  const std::vector<ops::DecodedInstruction> code =
+      DecodeQueues(program_, memory_.buffers(), traced_stages_);
+  absl::Status status = upload(code_, code);
+  if (status.ok()) status = upload(queues_, QueueRangesOf(program_, code));
   if (status.ok()) status = upload(producers_, producers);
   if (!status.ok()) return status;
   absl::StatusOr<DevicePointer<uint32_t>> counters = AllocateDevice<uint32_t>(
@@ -282,7 +279,7 @@ Fault GpuMachine::RefineFault() const {
 LaunchArguments GpuMachine::Arguments(const RunOptions& options) const {
   return {
       .code = code_.get(),
-      .queue_begin = queue_begin_.get(),
+      .queues = queues_.get(),
       .counters = counters_.get(),
       .producers = producers_.get(),
       .abort = counters_.get() + program_.counters.size() * kCounterStride,

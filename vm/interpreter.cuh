@@ -8,7 +8,8 @@
 //   warps 10, 11 finish: the rows of every gemv, from the compute warps' sums
 //                (interpreter_finish)
 //
-// All of them walk the same queue; the loader and the fetcher run ahead as far
+// All of them walk the same queue, but for what only the fetcher looks at
+// (kSkipsIdle); the loader and the fetcher run ahead as far
 // as stages and slots allow, also across passes, because weights depend on
 // nothing. docs/memory_model.md argues every edge.
 
@@ -29,6 +30,10 @@
 namespace mkvm::vm {
 
 inline constexpr bool kAblated = MKVM_ABLATED != 0;
+// Instructions that neither read nor write in their pass, and have nobody to
+// tell, take no slot. (A trace shows them; and launches of parts of queues know
+// instructions by their place.)
+inline constexpr bool kSkipsIdle = !ops::kTraced && !kAblated;
 
 #if defined(__CUDA_ARCH__)
 inline constexpr int kArchitecture = __CUDA_ARCH__;
@@ -44,6 +49,7 @@ inline constexpr uint32_t kBlockThreads = 32 * (ops::kComputeWarps + 4);
 // The place in the queue: which slot comes next, in which pass.
 struct Cursor {
   uint32_t begin, length;  // of the queue, in `code`
+  uint32_t always;         // instructions of it that are never idle
   uint32_t pc = 0;
   uint32_t pass = 0;
   uint32_t slot = 0;
@@ -55,6 +61,10 @@ struct Cursor {
       slot = 0;
       slot_parity ^= 1;
     }
+    Skip();
+  }
+  // The instruction takes no slot.
+  __device__ void Skip() {
     if (++pc == length) {
       pc = 0;
       ++pass;

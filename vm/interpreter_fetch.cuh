@@ -69,22 +69,50 @@ __device__ inline uint32_t CodeInPass(uint32_t code, uint32_t untagged,
   return ops::WithDirect(code, direct ? ops::Direct::kIdle : ops::Direct::kNo);
 }
 
+// What the whole warp knows of an instruction of which lane l has the words.
+struct FetchedHead {
+  uint32_t code, untagged;
+  bool idle;  // in this pass
+};
+__device__ inline FetchedHead HeadOf(const LaunchArguments& arguments,
+                                     const uint4& words, const Cursor& cursor) {
+  const auto position =
+      static_cast<uint32_t>(arguments.first_position + cursor.pass);
+  return {__shfl_sync(0xffffffffu, words.x, kHeadLane),
+          __shfl_sync(0xffffffffu, words.y, kHeadLane),
+          position < __shfl_sync(0xffffffffu, words.w, kHeadLane + 1)};
+}
+
+// Whether nobody need see it: it has nothing to do, and waits for no counter;
+// its signal orders nothing, so that it can be given at once.
+__device__ inline bool Skips(const LaunchArguments& arguments,
+                             const uint4& words, const FetchedHead& head) {
+  if (!head.idle || head.untagged != 0 ||
+      (head.code & ops::kCodeReleases) != 0) {
+    return false;
+  }
+  static_assert(offsetof(isa::Instruction, signal) == 8);
+  if (threadIdx.x % 32 == 0 && (head.code & ops::kCodeTicks) != 0) {
+    ptx::AddRelaxedGpu(arguments.counters + uint64_t{words.z} * kCounterStride,
+                       1);
+  }
+  return true;
+}
+
 // Puts an instruction into the slot, with what it is in this pass. Lane l has
 // its words.
 __device__ inline void FillSlot(const LaunchArguments& arguments, uint4 words,
-                                const Cursor& cursor,
+                                const FetchedHead& head, const Cursor& cursor,
                                 ops::InstructionSlot& slot) {
   const uint32_t lane = threadIdx.x % 32;
   const auto position =
       static_cast<uint32_t>(arguments.first_position + cursor.pass);
-  const uint32_t idle_below = __shfl_sync(0xffffffffu, words.w, kHeadLane + 1);
-  const uint32_t opcode = __shfl_sync(0xffffffffu, words.x, kHeadLane) &
-                          ops::kCodeMask & ~ops::kCodeAny;
-  const uint32_t untagged = __shfl_sync(0xffffffffu, words.y, kHeadLane);
+  const uint32_t opcode = head.code & ops::kCodeMask & ~ops::kCodeAny;
+  const uint32_t untagged = head.untagged;
   if (lane == kHeadLane) {
     const bool last = kAblated && arguments.ablation.part != nullptr &&
                       cursor.pc + 1 == cursor.length;
-    words.x = CodeInPass(words.x, words.y, position < idle_below, last);
+    words.x = CodeInPass(words.x, words.y, head.idle, last);
     words.z = isa::TagOfPass(cursor.pass);
     words.w = cursor.pass;
   }
@@ -136,6 +164,12 @@ __device__ inline void FetchLoop(const LaunchArguments& arguments,
   while (cursor.pass < EndPass(arguments, cursor)) {
     const uint32_t next_pc = cursor.pc + 1 == cursor.length ? 0 : cursor.pc + 1;
     const uint4 next_words = ptx::LoadConstant4(code + next_pc * kLanes);
+    const FetchedHead head = HeadOf(arguments, words, cursor);
+    if (kSkipsIdle && Skips(arguments, words, head)) {
+      words = next_words;
+      cursor.Skip();
+      continue;
+    }
     // The slot's previous instruction is done (first round: at once).
     uint64_t* const empty = &shared->slot_empty[cursor.slot];
     if constexpr (ops::kTraced) tracer.Tick();
@@ -146,7 +180,7 @@ __device__ inline void FetchLoop(const LaunchArguments& arguments,
       }
     }
     if (!WaitForFreeSlot(empty, cursor.slot_parity ^ 1, shared, tracer)) break;
-    FillSlot(arguments, words, cursor, shared->slots[cursor.slot]);
+    FillSlot(arguments, words, head, cursor, shared->slots[cursor.slot]);
     if constexpr (ops::kTraced) {
       tracer.Close(cursor.slot);
       tracer.Open(cursor.slot, cursor.pass, cursor.pc);

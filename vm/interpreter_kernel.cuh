@@ -141,8 +141,10 @@ __device__ bool IsOver(const LaunchArguments& arguments, uint32_t pass) {
 // Where this block begins and, in the ablated kernel, ends.
 __device__ Cursor FirstPlace(const LaunchArguments& arguments) {
   Cursor cursor;
-  cursor.begin = arguments.queue_begin[blockIdx.x];
-  cursor.length = arguments.queue_begin[blockIdx.x + 1] - cursor.begin;
+  const QueueRange queue = arguments.queues[blockIdx.x];
+  cursor.begin = queue.begin;
+  cursor.length = queue.length;
+  cursor.always = queue.always;
   cursor.pass = arguments.first_pass;
   if constexpr (kAblated) {
     cursor.end_pass = arguments.max_passes;

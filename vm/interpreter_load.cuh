@@ -140,18 +140,19 @@ class StageRing {
 
 // What the loader knows about the cache rows that this launch has appended: in
 // an instruction's rows the newest one is what the same instruction, or an
-// append that it waited for, wrote in the pass before.
+// append that it waited for, wrote in the pass before: as many visits ago as
+// the queue has instructions, or less by those that were skipped meanwhile.
 class AppendedRows {
  public:
   // Before rows are copied for the instruction at `cursor`, the `visit`-th.
   // False when the compute warps have left.
   __device__ bool Wait(const Cursor& cursor, uint32_t visit,
                        ops::SharedMemory* shared) {
-    if (visit < cursor.length || visit - cursor.length < seen_) return true;
+    if (visit < cursor.always || visit - cursor.always < seen_) return true;
     // That the slot was free says that the instruction before in it is done.
     uint32_t back = ops::kInstructionSlots;
-    if (cursor.length < back) {
-      back = cursor.length;
+    if (cursor.always < back) {
+      back = cursor.always;
       if (!WaitForInstructionBefore(cursor, back, shared)) return false;
     }
     // They were written by the generic proxy, and are read by the asynchronous
@@ -202,6 +203,7 @@ __device__ inline void LoadLoop(const LaunchArguments& arguments,
       }
     }
     ops::InstructionSlot& slot = shared->slots[cursor.slot];
+    if constexpr (kSkipsIdle) cursor.pc = slot.head.pc;
     const bool gemv =
         slot.instruction.opcode == static_cast<uint16_t>(isa::Opcode::kGemv);
     // The body for any heads reads its rows by itself.

@@ -39,11 +39,18 @@ struct AblationArguments {
   const uint32_t* pass;  // [1]: with `part`, the pass that is run
 };
 
+// A worker's queue.
+struct QueueRange {
+  uint32_t begin;   // of its instructions, in the code
+  uint32_t length;  // instructions
+  uint32_t always;  // of them those that are idle in no pass
+};
+
 // All pointers are device addresses; fault, token_ring and passes are mapped
 // host memory.
 struct LaunchArguments {
   const ops::DecodedInstruction* code;  // the queues, one after the other
-  const uint32_t* queue_begin;          // [workers + 1] into code
+  const QueueRange* queues;             // [workers]
   uint32_t* counters;                   // [counters * kCounterStride], zero
   const uint32_t* producers;            // [counters]
   uint32_t* abort;                      // [1], zero

@@ -224,6 +224,33 @@ TEST(Decode, OperandsThatNoHotBodyDoes) {
   EXPECT_EQ(DirectOf(First(odd, "L00.attn")), Direct::kNo);
 }
 
+TEST(Decode, QueuesKnowHowManyInstructionsAreNeverIdle) {
+  const isa::Program program = Qwen();
+  const std::vector<DecodedInstruction> code = Decode(program);
+  const std::vector<QueueRange> queues = QueueRangesOf(program, code);
+  ASSERT_EQ(queues.size(), program.num_workers());
+  uint32_t begin = 0, idle = 0;
+  for (uint32_t w = 0; w < program.num_workers(); ++w) {
+    const std::vector<isa::Instruction>& queue = program.queues[w];
+    EXPECT_EQ(queues[w].begin, begin);
+    EXPECT_EQ(queues[w].length, queue.size());
+    uint32_t always = 0;
+    for (const isa::Instruction& i : queue) {
+      const auto opcode = static_cast<isa::Opcode>(i.opcode);
+      const bool sometimes =
+          opcode == isa::Opcode::kAttentionMerge ||
+          (opcode == isa::Opcode::kAttention &&
+           isa::DecodeOperands<isa::AttentionOperands>(i).split != 0);
+      always += sometimes ? 0 : 1;
+    }
+    EXPECT_EQ(queues[w].always, always) << "worker " << w;
+    begin += queues[w].length;
+    idle += queues[w].length - always;
+  }
+  EXPECT_EQ(begin, code.size());
+  EXPECT_GT(idle, 0u);
+}
+
 TEST(Decode, GemvsKnowTheirStages) {
   const isa::Program program = Qwen();
   const ops::GemvShape gate_up = First(program, "L00.gate_up").gemv;
