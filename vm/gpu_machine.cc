@@ -47,13 +47,14 @@ class GpuMachine : public Machine {
   absl::Status Read(absl::string_view buffer, absl::Span<char> out) override;
   absl::StatusOr<RunResult> Run(const RunOptions& options) override;
   const isa::Program& program() const override { return program_; }
-  std::string description() const override {
-    return absl::StrFormat("%s (%d SMs, %d workers, %d stages)", info_.name,
-                           info_.multiprocessors, program_.num_workers(),
-                           num_stages_);
-  }
+  std::string description() const override { return Describe(num_stages_); }
 
  private:
+  std::string Describe(uint32_t stages) const {
+    return absl::StrFormat("%s (%d SMs, %d workers, %d stages)", info_.name,
+                           info_.multiprocessors, program_.num_workers(),
+                           stages);
+  }
   absl::Status CheckOps() const;
   absl::Status UploadCode();
   absl::Status GrowRing(uint64_t passes);
@@ -340,6 +341,7 @@ absl::StatusOr<RunResult> GpuMachine::Run(const RunOptions& options) {
   if (!recorded.ok()) return recorded.status();
   result.trace = *std::move(recorded);
   CompleteTrace(*this, options, *result.trace);
+  result.trace->machine = Describe(traced_stages_);
   return result;
 }
 
