@@ -197,16 +197,41 @@ __device__ inline float CutByCount(uint32_t wanted,
   return FloatOfOrder(__reduce_min_sync(0xffffffffu, lowest));
 }
 
+// What is listed: 32 members of a group, the first of which is `first` steps on
+// in the group's slice.
+inline constexpr uint32_t kStep = 32 * kSliceGroups;
+inline constexpr uint32_t kGroupBits = 11;
+static_assert(kHeldGroups <= 1u << kGroupBits);
+static_assert(kMaxSliceRows / kStep < 1u << (16 - kGroupBits));
+__device__ inline uint16_t* ListOf(const DeviceContext& context) {
+  return reinterpret_cast<uint16_t*>(context.shared->scratch.floats +
+                                     kListOffset);
+}
+
+// The tokens of a group: the first, and where its slice ends.
+struct GroupTokens {
+  uint32_t begin, end;
+};
+__device__ inline GroupTokens TokensOf(const SampleTask& task, uint32_t group,
+                                       const DeviceContext& context) {
+  const float* begins = context.shared->scratch.floats + kBeginsOffset;
+  const uint32_t slice = group / kSliceGroups;
+  const uint32_t next = slice + 1 < NumGroups(context) / kSliceGroups
+                            ? static_cast<uint32_t>(begins[slice + 1])
+                            : task.op->n;
+  return {static_cast<uint32_t>(begins[slice]) +
+              OffsetInSlice(group % kSliceGroups, 0),
+          min(next, task.s.token_limit)};
+}
+
 // Lists what may hold values not below `cut`: of each such group of this
-// thread, for every 32 members the first token, and above it how far the slice
-// goes from there, 255 at most.
+// thread, every 32 members.
 __device__ inline void ListGroups(const SampleTask& task,
                                   const ThreadGroups& mine, float cut,
                                   const DeviceContext& context) {
   uint32_t* scratch =
       reinterpret_cast<uint32_t*>(context.shared->scratch.floats);
-  const float* begins = context.shared->scratch.floats + kBeginsOffset;
-  const uint32_t slices = NumGroups(context) / kSliceGroups;
+  uint16_t* list = ListOf(context);
   uint32_t hits = 0;
 #pragma unroll
   for (uint32_t j = 0; j < kThreadGroups; ++j) {
@@ -214,22 +239,16 @@ __device__ inline void ListGroups(const SampleTask& task,
   }
 #pragma unroll 1
   for (; hits != 0; hits &= hits - 1) {
-    const uint32_t i =
+    const uint32_t group =
         FirstGroup(context) +
         (static_cast<uint32_t>(__ffs(hits)) - 1) * kComputeThreads;
-    const uint32_t slice = i / kSliceGroups;
-    const uint32_t next = slice + 1 < slices
-                              ? static_cast<uint32_t>(begins[slice + 1])
-                              : task.op->n;
-    const uint32_t end = min(next, task.s.token_limit);
-    uint32_t token = static_cast<uint32_t>(begins[slice]) +
-                     OffsetInSlice(i % kSliceGroups, 0);
-    constexpr uint32_t kStep = 32 * kSliceGroups;
-    const uint32_t count = token < end ? (end - token + kStep - 1) / kStep : 0;
-    uint32_t at = atomicAdd(scratch + kListedOffset, count);
-    for (; token < end; token += kStep, ++at) {
-      if (at >= kMaxListed) break;
-      scratch[kListOffset + at] = token | min(end - token, 255u) << 24;
+    const GroupTokens tokens = TokensOf(task, group, context);
+    const uint32_t count = tokens.begin < tokens.end
+                               ? (tokens.end - tokens.begin + kStep - 1) / kStep
+                               : 0;
+    const uint32_t at = atomicAdd(scratch + kListedOffset, count);
+    for (uint32_t k = 0; k < count && at + k < kMaxListed; ++k) {
+      list[at + k] = static_cast<uint16_t>(group | k << kGroupBits);
     }
   }
 }
@@ -246,11 +265,19 @@ __device__ inline bool Collect(const SampleTask& task, const ThreadGroups& mine,
   context.Barrier();
   const uint32_t* scratch =
       reinterpret_cast<const uint32_t*>(context.shared->scratch.floats);
-  const uint32_t* list = scratch + kListOffset;
+  const uint16_t* list = ListOf(context);
   const uint32_t listed = scratch[kListedOffset];
   if (listed > kMaxListed) return false;
   const uint32_t* logits = static_cast<const uint32_t*>(task.at->logits);
   const uint32_t offset = OffsetInSlice(0, context.lane());
+  // This lane's token of an item; past the end of its slice if there is none.
+  const auto token_of = [&](uint32_t i, uint32_t& end) {
+    const uint32_t item = list[i];
+    const GroupTokens group =
+        TokensOf(task, item & ((1u << kGroupBits) - 1), context);
+    end = group.end;
+    return group.begin + (item >> kGroupBits) * kStep + offset;
+  };
 #pragma unroll 1
   for (uint32_t base = context.warp(); base < listed;
        base += kAtOnce * kComputeWarps) {
@@ -260,10 +287,11 @@ __device__ inline bool Collect(const SampleTask& task, const ThreadGroups& mine,
 #pragma unroll
     for (uint32_t j = 0; j < kAtOnce; ++j) {
       const uint32_t i = base + j * kComputeWarps;
-      const uint32_t item = i < listed ? list[i] : 0;
+      uint32_t end;
+      const uint32_t token = token_of(min(i, listed - 1), end);
       // Where there is none, the first logit: no load hangs on a condition.
-      has[j] = offset < item >> 24;
-      tokens[j] = has[j] ? (item & 0xffffffu) + offset : 0;
+      has[j] = i < listed && token < end;
+      tokens[j] = has[j] ? token : 0;
       values[j] = isa::FloatOfBits(ptx::LoadRelaxedGpu(logits + tokens[j]));
     }
 #pragma unroll
@@ -300,8 +328,8 @@ __device__ inline bool Collect(const SampleTask& task, const ThreadGroups& mine,
       for (uint32_t j = 1; j < kAtOnce; ++j) {
         if (which == j) value = values[j];
       }
-      sorted.Add(value,
-                 (list[base + which * kComputeWarps] & 0xffffffu) + offset);
+      uint32_t end;
+      sorted.Add(value, token_of(base + which * kComputeWarps, end));
     }
   }
   // All have added before the sum and the values are read.

@@ -11,9 +11,9 @@
 namespace mkvm::ops {
 
 // How the scratch is used: two counts, the warps' highest values, where the
-// slices begin, the list of what to look at (or a sum for every thread, when
-// nobody looks at the list any more), the sorted values; the block's reductions
-// have the end.
+// slices begin, the list of what to look at, 16 bits each (or a sum for every
+// thread, when nobody looks at the list any more), the sorted values; the
+// block's reductions have the end.
 inline constexpr uint32_t kListedOffset = 0;
 inline constexpr uint32_t kAddedOffset = 1;
 inline constexpr uint32_t kTopsOffset = 4;
@@ -21,10 +21,9 @@ inline constexpr uint32_t kBeginsOffset = kTopsOffset + kComputeThreads;
 inline constexpr uint32_t kListOffset = kBeginsOffset + 192;
 inline constexpr uint32_t kMaxSorted = 1024;
 inline constexpr uint32_t kSortedOffset = kColdOffset - 2 * kMaxSorted;
-inline constexpr uint32_t kMaxListed = kSortedOffset - kListOffset;
-static_assert(kListOffset < kSortedOffset &&
-              kMaxListed >= 2 * kComputeThreads && kTopsOffset % 4 == 0 &&
-              kSortedOffset % 2 == 0);
+inline constexpr uint32_t kMaxListed = 2 * (kSortedOffset - kListOffset);
+static_assert(kListOffset + 2 * kComputeThreads <= kSortedOffset &&
+              kTopsOffset % 4 == 0 && kSortedOffset % 2 == 0);
 
 struct SampleTask {
   const isa::SampleOperands* op;
