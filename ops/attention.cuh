@@ -17,6 +17,7 @@
 #include <type_traits>
 
 #include "ops/attention_head128.cuh"
+#include "ops/attention_state.cuh"
 #include "ops/device_context.cuh"
 #include "ops/kv_cache.cuh"
 #include "ops/kv_layout.h"
@@ -27,7 +28,6 @@ namespace mkvm::ops {
 // Scratch: q [group, head_dim], then the states of half the warps, of one chunk
 // of heads.
 inline constexpr uint32_t kMaxGroupElements = 2048;  // group * head_dim
-inline constexpr uint32_t kStateWarps = kComputeWarps / 2;
 inline constexpr uint32_t kMaxStates =
     kStateWarps * std::max(kMaxHeadDim + 2, 2u * (128 + 2));
 
@@ -44,42 +44,6 @@ __device__ inline void UnpackBf16(const uint4& packed, float (&out)[8]) {
     out[2 * i + 1] = isa::FloatOfBits(words[i] & 0xffff0000u);
   }
 }
-
-// e^(a - b), 0 when a is -inf (an empty part), whatever b.
-__device__ inline float ExpDifference(float a, float b) {
-  return a == -INFINITY ? 0.0f : ptx::Exp2Approximate((a - b) * kLog2e);
-}
-
-// What a lane has gathered of one head: the running maximum and sum of its
-// half-warp, and its own elements of the accumulator.
-template <int kTurns>
-struct HeadState {
-  float m = -INFINITY;
-  float l = 0;
-  float acc[8 * kTurns] = {};
-
-  // Merges another state, of which other(i) is acc[i].
-  template <typename Other>
-  __device__ void Merge(float other_m, float other_l, Other&& other) {
-    const float merged = fmaxf(m, other_m);
-    const float mine = ExpDifference(m, merged);
-    const float theirs = ExpDifference(other_m, merged);
-    l = l * mine + other_l * theirs;
-#pragma unroll
-    for (int i = 0; i < 8 * kTurns; ++i) {
-      acc[i] = acc[i] * mine + other(i) * theirs;
-    }
-    m = merged;
-  }
-
-  // Merges the state of the lane `offset` away. (The two lanes round
-  // differently; only the lower one's result is used.)
-  __device__ void MergeAcross(int offset) {
-    Merge(__shfl_xor_sync(0xffffffffu, m, offset),
-          __shfl_xor_sync(0xffffffffu, l, offset),
-          [&](int i) { return __shfl_xor_sync(0xffffffffu, acc[i], offset); });
-  }
-};
 
 // The cache rows of one split.
 struct SplitRows {
@@ -225,54 +189,6 @@ __device__ inline void GatherHeads(const isa::AttentionOperands& op,
       }
     }
   }
-}
-
-// Merges the half-warps' states, and those of the upper warps into the lower
-// ones', which are at `states` [warp][head] then, for all threads.
-template <int kHeads, int kTurns>
-__device__ inline void MergeWarps(uint32_t head_dim, float* states,
-                                  HeadState<kTurns> (&state)[kHeads],
-                                  DeviceContext& context) {
-  const uint32_t row = head_dim + 2;
-  const bool lower = context.warp() < kStateWarps;
-  const auto element_of = [&](int i) {
-    return (context.lane() + 16 * (i / 8)) * 8 + i % 8;
-  };
-  float* const out = states + context.warp() % kStateWarps * kHeads * row;
-  const auto put = [&](int h) {
-    if (context.lane() >= 16) return;
-#pragma unroll
-    for (int i = 0; i < 8 * kTurns; ++i) {
-      const uint32_t element = element_of(i);
-      if (element < head_dim) out[h * row + element] = state[h].acc[i];
-    }
-    if (context.lane() == 0) {
-      out[h * row + head_dim] = state[h].m;
-      out[h * row + head_dim + 1] = state[h].l;
-    }
-  };
-#pragma unroll
-  for (int h = 0; h < kHeads; ++h) {
-    state[h].MergeAcross(16);
-    if (!lower) put(h);
-  }
-  // The upper warps' states are written before the lower ones read them.
-  context.Barrier();
-  if (lower) {
-#pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
-      const float* other = out + h * row;
-      state[h].Merge(other[head_dim], other[head_dim + 1], [&](int i) {
-        const uint32_t element = element_of(i);
-        return element < head_dim ? other[element] : 0.0f;
-      });
-      // All lanes have read them.
-      __syncwarp();
-      put(h);
-    }
-  }
-  // The states are written before any thread merges them.
-  context.Barrier();
 }
 
 // All heads of the group, kHeads at a time: gather, merge, publish.
