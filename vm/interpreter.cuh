@@ -9,9 +9,9 @@
 //                (interpreter_finish)
 //
 // All of them walk the same queue, but for what only the fetcher looks at
-// (kSkipsIdle); the loader and the fetcher run ahead as far
-// as stages and slots allow, also across passes, because weights depend on
-// nothing. docs/memory_model.md argues every edge.
+// (kSkipsIdle); the loader and the fetcher run ahead as far as stages and slots
+// allow, also across passes, because weights depend on nothing.
+// docs/memory_model.md argues every edge.
 
 #ifndef MKVM_VM_INTERPRETER_CUH_
 #define MKVM_VM_INTERPRETER_CUH_
