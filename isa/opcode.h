@@ -42,6 +42,17 @@ inline constexpr int kNumOpcodes = 0
 #include "isa/opcodes.def"
     ;
 
+// Of an operand whose parts are touched from different positions on.
+inline constexpr uint32_t kMaxParts = 256;
+// How many of `parts` there are at a position: the first ones, part s from
+// position s * tokens on; all where tokens is 0.
+template <typename Position>
+MKVM_HOST_DEVICE constexpr uint32_t PartsAt(Position position, uint32_t tokens,
+                                            uint32_t parts) {
+  if (tokens == 0 || position / tokens >= parts) return parts;
+  return static_cast<uint32_t>(position / tokens) + 1;
+}
+
 enum class Prologue : uint32_t { kNone = 0, kRmsNorm = 1 };
 enum class Epilogue : uint32_t {
   kStore = 0,

@@ -1,5 +1,6 @@
 #include "isa/opcode_table.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -155,6 +156,29 @@ void LimitPositions(size_t operand, uint32_t alone, bool below, bool from,
   }
 }
 
+// The operand's one access becomes `parts` of the same size, each of them from
+// its own position on. (Before anybody has checked them the operands may say
+// anything; a number of parts that is refused then changes nothing.)
+void SplitIntoParts(size_t operand, uint32_t parts, uint32_t tokens,
+                    size_t first, std::vector<Access>& accesses) {
+  const auto whole = std::find_if(
+      accesses.begin() + first, accesses.end(),
+      [operand](const Access& access) { return access.operand == operand; });
+  if (whole == accesses.end()) return;
+  whole->is_part = true;
+  if (tokens == 0 || parts < 2 || parts > kMaxParts) return;
+  if (whole->count % parts != 0) return;
+  Access part = *whole;
+  part.count /= parts;
+  const auto begin = accesses.insert(whole, parts - 1, part);
+  for (uint32_t s = 0; s < parts; ++s) {
+    begin[s] = part;
+    begin[s].begin += s * part.count;
+    begin[s].first_position =
+        std::max(part.first_position, uint64_t{s} * tokens);
+  }
+}
+
 }  // namespace
 
 absl::Span<const OpcodeInfo> AllOpcodes() { return kOpcodes; }
@@ -210,6 +234,9 @@ void AppendAccesses(const Program& program, const Instruction& instruction,
 #define MKVM_WHEN(f, below, from)                                             \
   LimitPositions(offsetof(Operands, f) / sizeof(op.f), op.alone, below, from, \
                  absl::MakeSpan(accesses).subspan(first));
+#define MKVM_PARTS(f, parts, tokens)                                         \
+  SplitIntoParts(offsetof(Operands, f) / sizeof(op.f), parts, tokens, first, \
+                 accesses);
 #define MKVM_END(Name) \
   return;              \
   }

@@ -61,6 +61,8 @@ struct Access {
   uint64_t count;
   uint64_t first_position = 0;
   uint64_t end_position = kNoEnd;
+  // A part of MKVM_PARTS, which is touched in every pass in which there is one.
+  bool is_part = false;
 
   bool HappensAt(uint64_t position) const {
     return position >= first_position && position < end_position;

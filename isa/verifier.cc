@@ -15,12 +15,12 @@ namespace mkvm::isa {
 namespace {
 
 // The kinds of pass that there are, in the order of their positions: one, or
-// those below `alone` and those from it on.
+// those below `alone`, where some accesses end, and those from it on.
 class Passes {
  public:
   Passes(const Program& program, uint64_t alone) : alone_(alone) {
-    flows_.emplace_back(program, 0);
-    if (alone > 0) flows_.emplace_back(program, alone);
+    if (alone > 0) flows_.emplace_back(program, 0, alone);
+    flows_.emplace_back(program, alone, Access::kNoEnd);
   }
 
   absl::Span<const Dataflow> flows() const { return flows_; }

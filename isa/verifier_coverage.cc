@@ -40,6 +40,24 @@ class CoverageChecker {
     if (covered < elements) Gap(buffer, covered, elements);
   }
 
+  // What is read is written in every pass in which it is read; and a part is
+  // read in every pass in which it is written, lest it be forgotten in some.
+  void CheckBegins(const Dataflow::Region& region) {
+    if (region.first_write == region.last_write) return;
+    const auto begins_before = [this](uint32_t a, uint32_t b) {
+      return flow_.BeginOf(a) < flow_.BeginOf(b);
+    };
+    const auto [first_write, last_write] = std::minmax_element(
+        flow_.writes.begin() + region.first_write,
+        flow_.writes.begin() + region.last_write, begins_before);
+    for (const uint32_t read : region.reads) {
+      if (begins_before(read, *last_write)) return TooEarly(read, *last_write);
+      if (flow_.accesses[read].is_part && begins_before(*first_write, read)) {
+        return TooLate(read, *first_write);
+      }
+    }
+  }
+
   // An instruction's writes must not touch its other operands.
   void CheckOperands(uint32_t instruction) {
     const uint32_t end = flow_.first_access[instruction + 1];
@@ -95,6 +113,38 @@ class CoverageChecker {
                     "note: the other write of ",
                     report_.Name(flow_.accesses[first]), " is by ",
                     report_.Name(flow_.places[flow_.instruction_of[first]]))});
+  }
+
+  std::string NameOf(uint32_t access) const {
+    return report_.Name(flow_.places[flow_.instruction_of[access]]);
+  }
+
+  // Of what both accesses touch.
+  std::string Common(uint32_t a, uint32_t b) const {
+    const Access& x = flow_.accesses[a];
+    const Access& y = flow_.accesses[b];
+    return report_.Name(x.buffer, std::max(x.begin, y.begin),
+                        std::min(x.begin + x.count, y.begin + y.count));
+  }
+
+  void TooEarly(uint32_t read, uint32_t write) {
+    report_.Add(
+        flow_.places[flow_.instruction_of[read]],
+        absl::StrCat("reads ", report_.Name(flow_.accesses[read]),
+                     " from position ", flow_.BeginOf(read), " on, but ",
+                     Common(read, write), " is written from position ",
+                     flow_.BeginOf(write), " on"),
+        {absl::StrCat("note: it is written by ", NameOf(write))});
+  }
+
+  void TooLate(uint32_t read, uint32_t write) {
+    report_.Add(flow_.places[flow_.instruction_of[read]],
+                absl::StrCat("reads ", report_.Name(flow_.accesses[read]),
+                             " from position ", flow_.BeginOf(read),
+                             " on, but ", Common(read, write),
+                             " is written from position ", flow_.BeginOf(write),
+                             " on, so that a part is forgotten until then"),
+                {absl::StrCat("note: it is written by ", NameOf(write))});
   }
 
   void Gap(uint32_t buffer, uint64_t begin, uint64_t end) {
@@ -218,6 +268,10 @@ void CheckCoverage(const Program& program, const Dataflow& flow,
     if (program.buffers[b].kind == BufferKind::kActivation) {
       checker.CheckBuffer(b);
     }
+  }
+  for (const Dataflow::Region& region : flow.regions) {
+    if (report.full()) return;
+    checker.CheckBegins(region);
   }
   CheckArgmaxRows(program, flow, report);
   CheckCandidates(program, flow, report);

@@ -80,8 +80,9 @@ Lists::Lists(size_t n, const std::vector<std::pair<uint32_t, uint32_t>>& pairs)
   for (const auto& [key, value] : pairs) values_[next[key]++] = value;
 }
 
-Dataflow::Dataflow(const Program& program, uint64_t position)
-    : position(position) {
+Dataflow::Dataflow(const Program& program, uint64_t first_position,
+                   uint64_t end_position)
+    : first_position(first_position), end_position(end_position) {
   ListAccesses(program);
   ListWrites(program);
   ListRegions(program);
@@ -147,7 +148,9 @@ void Dataflow::ListRegions(const Program& program) {
       frontier.Add(place);
       const Instruction& reader = program.queues[place.worker][place.pc];
       const uint8_t operand = accesses[read].operand;
-      const bool some = FindOpcode(reader.opcode)->operands[operand].reads_some;
+      const bool some =
+          FindOpcode(reader.opcode)->operands[operand].reads_some ||
+          !HappensAlways(read);
       if (!some) region.read_whole = true;
       if (reader.OperandIsPolled(operand)) {
         ++region.polled_reads;

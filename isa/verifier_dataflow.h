@@ -4,6 +4,7 @@
 #ifndef MKVM_ISA_VERIFIER_DATAFLOW_H_
 #define MKVM_ISA_VERIFIER_DATAFLOW_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -37,15 +38,18 @@ class Lists {
 // Queue order makes it stand for all of them.
 using Frontier = std::vector<Place>;
 
-// Of the passes that do the same; lists who reads and writes what in them.
+// Of the passes of one kind: nothing ends while the position is in [first,
+// end), but accesses may begin; lists who reads and writes what in them.
 struct Dataflow {
-  // Of the passes of the kind to which `position` belongs. REQUIRES:
-  // CheckDeclarations and CheckInstructions found nothing.
-  Dataflow(const Program& program, uint64_t position);
+  // REQUIRES: CheckDeclarations and CheckInstructions found nothing; no access
+  // has its end between the two positions.
+  Dataflow(const Program& program, uint64_t first_position,
+           uint64_t end_position);
 
   static constexpr uint32_t kNone = 0xffffffffu;
 
-  uint64_t position;
+  uint64_t first_position;
+  uint64_t end_position;
 
   // Instructions are numbered queue by queue; accesses instruction by
   // instruction. These, and the state regions, are the same for all kinds of
@@ -60,8 +64,18 @@ struct Dataflow {
     return first_instruction[place.worker] + place.pc;
   }
 
+  // In some of the passes. If so, from one of them on until the last.
   bool Happens(uint32_t access) const {
-    return accesses[access].HappensAt(position);
+    const Access& a = accesses[access];
+    return a.first_position < end_position && a.end_position > first_position;
+  }
+  // In all of them: what orders others must.
+  bool HappensAlways(uint32_t access) const {
+    return Happens(access) && BeginOf(access) == first_position;
+  }
+  // The position from which it happens. REQUIRES: it does.
+  uint64_t BeginOf(uint32_t access) const {
+    return std::max(first_position, accesses[access].first_position);
   }
 
   // Writes to activations that happen, buffer by buffer, ascending by begin.
@@ -81,7 +95,7 @@ struct Dataflow {
     uint64_t end;
     std::vector<uint32_t> reads;  // accesses
     uint32_t polled_reads = 0;
-    bool read_whole = false;  // by some read, all of it
+    bool read_whole = false;  // by some read, all of it, in every pass
     // The overlapping writes: [first_write, last_write) of `writes`.
     uint32_t first_write = 0;
     uint32_t last_write = 0;
@@ -93,9 +107,9 @@ struct Dataflow {
   std::vector<uint32_t>
       region_of;          // each access; kNone unless it is such a read
   Lists regions_written;  // by access: the regions it overlaps
-  // By instruction: the regions that it polls, and those of which it polls
-  // only some elements; the polled regions that hold everything it writes, and
-  // those that hold a part.
+  // By instruction: the regions that it polls, and those of which it polls only
+  // some elements, or not in all passes; the polled regions that hold
+  // everything it writes, and those that hold a part.
   Lists polls;
   Lists polls_some;
   Lists feeds_wholly;

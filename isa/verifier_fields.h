@@ -13,8 +13,9 @@ void CheckDeclarations(const Program& program, Report& report);
 void CheckInstructions(const Program& program, Report& report);
 void CheckCounters(const Program& program, Report& report);
 void CheckQueues(const Program& program, Report& report);
-// The position below which some instructions work alone and others are idle; 0:
-// there is none. Adds a diagnostic where there are several.
+// The position below which some instructions do what others do from it on; 0:
+// there is none. Adds a diagnostic where there are several. (Positions at which
+// something begins that nobody has done before may be many.)
 uint64_t CheckAlone(const Program& program, Report& report);
 void CheckBudgets(const Program& program, Report& report);
 

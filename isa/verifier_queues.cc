@@ -132,10 +132,10 @@ uint64_t CheckAlone(const Program& program, Report& report) {
       accesses.clear();
       AppendAccesses(program, program.queues[w][pc], accesses);
       for (const Access& access : accesses) {
-        const uint64_t position = access.end_position == Access::kNoEnd
-                                      ? access.first_position
-                                      : access.end_position;
-        if (position == 0 || position == alone) continue;
+        const uint64_t position = access.end_position;
+        if (position == Access::kNoEnd || position == 0 || position == alone) {
+          continue;
+        }
         if (alone == 0) {
           alone = position;
           first = {w, pc};
@@ -143,9 +143,9 @@ uint64_t CheckAlone(const Program& program, Report& report) {
         }
         report.Add(
             Place{w, pc},
-            absl::StrCat("its alone is ", position,
-                         ", but a program has one such position, and "
-                         "here another is ",
+            absl::StrCat("it works alone below position ", position,
+                         ", but a program has one such position, and here "
+                         "another is ",
                          alone),
             {absl::StrCat("note: that is the alone of ", report.Name(first)),
              "mend: give both the same alone, or 0"});

@@ -1,7 +1,8 @@
 // attention_merge: the splits of one q head, for some of its elements.
 //
-// The words needed (count + 2 per split) are read by all threads at once, as
-// many splits at a time as scratch holds, then merged in the order of splits.
+// The words needed (count + 2 per split that has positions) are read by all
+// threads at once, as many splits at a time as scratch holds, then merged in
+// the order of splits.
 #ifndef MKVM_OPS_ATTENTION_MERGE_CUH_
 #define MKVM_OPS_ATTENTION_MERGE_CUH_
 
@@ -50,12 +51,13 @@ __device__ inline void DeviceAnyAttentionMerge(
   const uint32_t stride = op.group * published;  // from split to split
   const uint32_t row = op.count + 2;             // in scratch: acc, m, l
   const uint32_t splits_at_once = kScratchFloats / row;
+  const uint32_t parts = context.slot()->merge.parts;
   float* scratch = context.shared->scratch.floats;
   // count <= head_dim <= 256: one element per thread.
   const uint32_t i = context.thread();
   float m = -INFINITY, l = 0, acc = 0;
-  for (uint32_t s0 = 0; s0 < op.splits; s0 += splits_at_once) {
-    const uint32_t splits = min(splits_at_once, op.splits - s0);
+  for (uint32_t s0 = 0; s0 < parts; s0 += splits_at_once) {
+    const uint32_t splits = min(splits_at_once, parts - s0);
     GatherSplits(op,
                  static_cast<const uint32_t*>(at.part) + begin + s0 * stride,
                  stride, splits * row, polled, context);
@@ -99,7 +101,8 @@ __device__ __forceinline__ void MergeInWarp(
       part + half * (kSplits / 2) * stride + op.begin + first + element;
   // And the lane's split's m and l.
   const uint32_t* state = part + element * stride + op.head_dim;
-  const uint32_t left = op.splits - min(op.splits, half * (kSplits / 2));
+  const uint32_t parts = context.slot()->merge.parts;
+  const uint32_t left = parts - min(parts, half * (kSplits / 2));
   // What a gemv before reads and writes comes before this one's writes.
   context.WaitForRows();
   uint32_t words[kSplits / 2 + 2];
@@ -112,15 +115,13 @@ __device__ __forceinline__ void MergeInWarp(
                              to[s] = ptx::LoadRelaxedGpu(mine + s * stride);
                          }
                          uint2 v = make_uint2(context.tag, context.tag);
-                         if (element < op.splits)
-                           v = ptx::LoadRelaxedGpu2(state);
+                         if (element < parts) v = ptx::LoadRelaxedGpu2(state);
                          to[kSplits / 2] = v.x;
                          to[kSplits / 2 + 1] = v.y;
                        });
-  float most =
-      element < op.splits
-          ? fmaxf(isa::FloatOfF24Bits(words[kSplits / 2]), head128::kNone)
-          : head128::kNone;
+  float most = element < parts ? fmaxf(isa::FloatOfF24Bits(words[kSplits / 2]),
+                                       head128::kNone)
+                               : head128::kNone;
   const float m = most;
 #pragma unroll
   for (int offset = 1; offset < 16; offset *= 2) {

@@ -44,8 +44,8 @@ struct alignas(16) SlotHead {
   uint32_t pc;
   uint32_t f24_operands;    // bit i: operand i is an f24 buffer
   uint32_t panel_operands;  // bit i: operand i is stored in panels
-  // At positions below it, it neither reads nor writes: attention's other
-  // splits where split 0 works alone, and the merges.
+  // At positions below it, it neither reads nor writes: attention's splits that
+  // have none yet, and merges where split 0 works alone.
   uint32_t idle_below;
 };
 // The body: an opcode; with kCodeAny that for operands which the hot one
@@ -91,6 +91,11 @@ struct alignas(16) AttentionPlace {
   uint32_t streamed;
 };
 
+// What a merge does in its pass.
+struct MergePlace {
+  uint32_t parts;  // those of the first splits
+};
+
 // Of a buffer.
 struct FirstDims {
   uint32_t x, y;
@@ -124,7 +129,10 @@ struct alignas(128) DecodedInstruction {
   void* addresses[kMaxBuffers];
   FirstDims dims[kMaxBuffers];
   // The fetcher fills in what follows.
-  AttentionPlace attention;  // of an attention
+  union {
+    AttentionPlace attention;  // of an attention
+    MergePlace merge;          // of an attention_merge
+  };
   // Of untagged waits: the counter values that they want in this pass; 0: none.
   uint32_t wanted[isa::kMaxWaits];
 };

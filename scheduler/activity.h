@@ -1,5 +1,6 @@
-// At which positions instructions read and write, and who writes what others
-// leave out: attention's split 0 what merges would, while it works alone.
+// At which positions instructions read and write (a split of attention from its
+// first one on), and who writes what others leave out: attention's split 0 what
+// merges would, while it works alone.
 #ifndef MKVM_SCHEDULER_ACTIVITY_H_
 #define MKVM_SCHEDULER_ACTIVITY_H_
 

@@ -103,7 +103,10 @@ PerUnit<uint32_t> WorkOf(const isa::Instruction& instruction,
     case isa::Opcode::kAttentionMerge: {
       const auto op =
           isa::DecodeOperands<isa::AttentionMergeOperands>(instruction);
-      At(work, Unit::kSplits) = context.position < op.alone ? 0 : op.splits;
+      At(work, Unit::kSplits) =
+          context.position < op.alone
+              ? 0
+              : isa::PartsAt(context.position, op.block, op.splits);
       break;
     }
     case isa::Opcode::kEmbed:

@@ -112,7 +112,10 @@ absl::StatusOr<Geometry> MakeGeometry(const model::Config& config,
     g.splits = std::clamp(g.workers / config.num_kv_heads, 1u,
                           std::max(1u, target.max_kv_splits));
   }
-  if (options.attend_alone && g.fuse && g.splits > 1) g.alone = g.kv_block;
+  if (options.attend_alone && g.fuse && g.splits > 1) {
+    g.alone = g.kv_block;
+    g.idle_splits = g.splits <= isa::kMaxParts;
+  }
   const uint64_t blocks = CeilDiv(g.max_context, g.kv_block);
   g.kv_capacity = static_cast<uint32_t>(CeilDiv(blocks, g.splits) * g.kv_block);
   return g;

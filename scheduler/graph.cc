@@ -204,6 +204,7 @@ class Builder {
     merge.part = attention.part;
     merge.y = Activation(l + "att", {q_rows()});
     merge.alone = g_.alone;
+    merge.block = g_.idle_splits ? g_.kv_block : 0;
     merge.group = group();
     merge.head_dim = c_.head_dim;
     merge.splits = g_.splits;

@@ -29,8 +29,9 @@ struct Geometry {
   uint32_t min_gemv_rows = 1;  // of an instruction, where there are as many
   uint32_t max_context = 0;    // positions
   uint32_t kv_block = 64;      // positions
-  uint32_t alone = 0;          // below this position, no split needs a merge
+  uint32_t alone = 0;          // below this position split 0 holds them all
   uint32_t kv_capacity = 0;    // positions of one split, whole blocks
+  bool idle_splits = false;    // those that hold no positions yet are idle
   bool panels = false;
   bool fuse = true;
   bool logits = false;

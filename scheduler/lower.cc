@@ -2,6 +2,7 @@
 #include "isa/traffic.h"
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -92,6 +93,11 @@ class Line {
       op.kv_head = head;
       for (op.split = 0; op.split < op.splits; ++op.split) {
         if (op.split > 0) op.y = isa::kNoBuffer;
+        if (op.split > 0 && geometry_.idle_splits) {
+          op.alone = static_cast<uint32_t>(
+              std::min<uint64_t>(uint64_t{op.split} * op.block,
+                                 std::numeric_limits<uint32_t>::max()));
+        }
         AddSegment(op, 0, 1, 1, kv_head);
       }
     } else if (const auto* a =

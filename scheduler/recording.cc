@@ -48,6 +48,7 @@ std::optional<Completion> Recording::CompletionOf(
     const trace::Join& join) const {
   Completion completion;
   for (const trace::ProducerPlace& place : dependencies_.Producers(join.set)) {
+    if (!dependencies_.WaitsFor(join, place)) continue;
     const trace::EventIndex e =
         dependencies_.Find(place.worker, join.pass, place.pc);
     if (e == trace::kNoEvent || !IsWhole(trace_.events[e])) {

@@ -67,8 +67,10 @@ class Dependencies::Builder {
         for (const Access& a : accesses_) {
           if (a.end_position != Access::kNoEnd) alone_ = a.end_position;
           if (!Writes(a)) continue;
-          const Range range = {
-              a.begin, a.begin + a.count, {w, pc}, a.HappensAt(0)};
+          const Range range = {a.begin,
+                               a.begin + a.count,
+                               {w, pc, a.first_position},
+                               a.HappensAt(0)};
           signallers.writes[a.buffer].push_back(range);
           if (range.below) writes_below_[a.buffer].push_back(range);
         }
@@ -167,7 +169,8 @@ class Dependencies::Builder {
 
   void AppendPlaces(std::vector<ProducerPlace> places) {
     const auto order = [](const ProducerPlace& a, const ProducerPlace& b) {
-      return std::tie(a.worker, a.pc) < std::tie(b.worker, b.pc);
+      return std::tie(a.worker, a.pc, a.first_position) <
+             std::tie(b.worker, b.pc, b.first_position);
     };
     std::sort(places.begin(), places.end(), order);
     const auto same = [](const ProducerPlace& a, const ProducerPlace& b) {
@@ -227,7 +230,7 @@ class Dependencies::Builder {
     EventIndex last = kNoEvent;
     Nanos latest = 0;
     for (const ProducerPlace& place : out_.Producers(join.set)) {
-      if (place.worker == except) continue;
+      if (place.worker == except || !out_.WaitsFor(join, place)) continue;
       const EventIndex producer = out_.Find(place.worker, join.pass, place.pc);
       if (producer == kNoEvent) continue;
       const Nanos publish = out_.Publish(producer, join.transport);

@@ -31,10 +31,12 @@ struct Edge {
   Nanos publish = kNever;  // when the producer's writes were there to be seen
 };
 
-// An instruction's place in the program.
+// An instruction's place in the program, and the position from which it writes
+// what it is a producer of.
 struct ProducerPlace {
   uint32_t worker;
   uint32_t pc;
+  uint64_t first_position = 0;
 };
 
 // The same wait of several instructions in one pass for the same producers.
@@ -94,6 +96,13 @@ class Dependencies {
   }
   absl::Span<const Join> joins() const { return joins_; }
   absl::Span<const ProducerPlace> Producers(uint32_t set) const;
+  // Whether the join waits for that producer of its set. A counter also counts
+  // those that have written nothing in the pass.
+  bool WaitsFor(const Join& join, const ProducerPlace& producer) const {
+    return join.transport == Transport::kCounter ||
+           static_cast<uint64_t>(trace_.first_position) + join.pass >=
+               producer.first_position;
+  }
 
  private:
   class Builder;

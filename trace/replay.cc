@@ -195,6 +195,7 @@ void Replay::FindContributions() {
   const auto for_each = [&](auto visit) {
     for (uint32_t j = 0; j < joins.size(); ++j) {
       for (const ProducerPlace& place : d_.Producers(joins[j].set)) {
+        if (!d_.WaitsFor(joins[j], place)) continue;
         const EventIndex e = d_.Find(place.worker, joins[j].pass, place.pc);
         if (e != kNoEvent) visit(e, j);
       }

@@ -48,6 +48,14 @@ __device__ inline void FillAttention(uint32_t position,
   slot.gemv = ops::head128::MakeRowsShape(attention.streamed);
 }
 
+// Which parts a merge takes in this pass.
+__device__ inline void FillMerge(uint32_t position,
+                                 ops::InstructionSlot& slot) {
+  const auto& op = *reinterpret_cast<const isa::AttentionMergeOperands*>(
+      slot.instruction.operands);
+  slot.merge.parts = isa::PartsAt(position, op.block, op.splits);
+}
+
 // The counter value that wait `i` wants in this pass; 0: none.
 __device__ inline uint32_t WantedBy(const isa::Instruction& instruction,
                                     uint32_t i, uint32_t pass,
@@ -119,10 +127,13 @@ __device__ inline void FillSlot(const LaunchArguments& arguments, uint4 words,
   reinterpret_cast<uint4*>(&slot)[lane] = words;
   const bool attention =
       opcode == static_cast<uint32_t>(isa::Opcode::kAttention);
-  if (!attention && untagged == 0) return;
+  const bool merge =
+      opcode == static_cast<uint32_t>(isa::Opcode::kAttentionMerge);
+  if (!attention && !merge && untagged == 0) return;
   // The lanes have written what others read now.
   __syncwarp();
   if (attention && lane == 0) FillAttention(position, slot);
+  if (merge && lane == 0) FillMerge(position, slot);
   if (lane < isa::kMaxWaits && (untagged >> lane & 1) != 0) {
     slot.wanted[lane] =
         WantedBy(slot.instruction, lane, cursor.pass, arguments.producers);

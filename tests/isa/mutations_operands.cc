@@ -269,6 +269,20 @@ bool ChangeAlone(Program& program, Random& random) {
   return true;
 }
 
+// A merge takes parts earlier or later than their splits begin.
+bool ChangeMergesBlock(Program& program, Random& random) {
+  Spot spot;
+  const auto grows = [](const Instruction& i) {
+    return i.opcode == static_cast<uint16_t>(Opcode::kAttentionMerge) &&
+           DecodeOperands<AttentionMergeOperands>(i).block != 0;
+  };
+  if (!Pick(program, random, grows, spot)) return false;
+  Instruction& i = At(program, spot);
+  uint32_t& block = i.operands[OperandNamed(i, {"block"})];
+  block = random.Below(2) != 0 ? 0 : block - 1 + 2 * random.Below(2);
+  return true;
+}
+
 constexpr Mutation kMutations[] = {
     {"shift a tile", Promise::kSameResult, ShiftTile},
     {"shrink a tile", Promise::kSameResult, ShrinkTile},
@@ -283,6 +297,7 @@ constexpr Mutation kMutations[] = {
     {"change a dtype", Promise::kAnyOrder, ChangeDType},
     {"change a shape", Promise::kAnyOrder, ChangeShape},
     {"change an alone", Promise::kSameResult, ChangeAlone},
+    {"change a merge's block", Promise::kSameResult, ChangeMergesBlock},
     {"change an immediate", Promise::kAnyOrder, ChangeImmediate},
 };
 

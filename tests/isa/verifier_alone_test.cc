@@ -72,11 +72,11 @@ TEST(VerifierAloneTest, ASplitThatNeverWorksAloneIsRejected) {
                         "part=part kv_head=0 group=1 head_dim=8 split=0"),
               "split=0 splits=2 block=2 alone=2", "split=0 splits=2 block=2");
   EXPECT_THAT(ErrorsOfBoth(text),
-              AllOf(HasSubstr("worker 3, pc 0 (read, add): error: reads "
-                              "att[0..8), but att[0..8) is not written in this "
-                              "pass" +
-                              std::string(kBelow)),
-                    Not(HasSubstr(kFrom))));
+              HasSubstr("worker 3, pc 0 (read, add): error: reads att[0..8) "
+                        "from position 0 on, but att[0..8) is written from "
+                        "position 2 on\n"
+                        "  note: it is written by worker 2, pc 0 (merge, "
+                        "attention_merge)\n"));
 }
 
 TEST(VerifierAloneTest, NobodyElseMayReadThePartsBelow) {
@@ -115,13 +115,110 @@ TEST(VerifierAloneTest, AnotherOutputThanTheMergesIsRejected) {
                         std::string(kBelow)));
 }
 
-TEST(VerifierAloneTest, SeveralPositionsAreRejected) {
+TEST(VerifierAloneTest, AMergeBeginsWhereSplit0Ends) {
+  EXPECT_THAT(ErrorsOfBoth(AloneWith("count=8 alone=2", "count=8 alone=1")),
+              AllOf(HasSubstr("worker 2, pc 0 (merge, attention_merge): error: "
+                              "writes att[0..8), but att[0..8) is written "
+                              "twice in a pass" +
+                              std::string(kBelow)),
+                    Not(HasSubstr(kFrom))));
+  EXPECT_THAT(
+      ErrorsOfBoth(AloneWith("count=8 alone=2", "count=8 alone=3")),
+      HasSubstr("worker 3, pc 0 (read, add): error: reads att[0..8) from "
+                "position 2 on, but att[0..8) is written from position 3 on" +
+                std::string(kFrom) +
+                "\n  note: it is written by worker 2, pc 0 (merge, "
+                "attention_merge)\n"));
+}
+
+TEST(VerifierAloneTest, SeveralEndsAreRejected) {
+  std::string text = AloneWith("counter q\n",
+                               "buffer k2 bf16 [1, 8, 8] state\n"
+                               "buffer v2 bf16 [1, 8, 8] state\n"
+                               "buffer p2 f24 [1, 1, 1, 12] activation\n"
+                               "buffer a2 f24 [8] activation\ncounter q\n");
+  text = Replace(text, "worker 2\n",
+                 "worker 2\n  other: attention q=q k_cache=k2 v_cache=v2 "
+                 "part=p2 y=a2 kv_head=0 group=1 head_dim=8 split=0 splits=1 "
+                 "block=2 alone=1 wait(q)\n");
   EXPECT_EQ(
-      ErrorsOfBoth(AloneWith("count=8 alone=2", "count=8 alone=1")),
-      "worker 2, pc 0 (merge, attention_merge): error: its alone is 1, but a "
-      "program has one such position, and here another is 2\n"
+      ErrorsOfBoth(text),
+      "worker 2, pc 0 (other, attention): error: it works alone below position "
+      "1, but a program has one such position, and here another is 2\n"
       "  note: that is the alone of worker 0, pc 1 (attend0, attention)\n"
       "  mend: give both the same alone, or 0\n");
+}
+
+TEST(VerifierAloneTest, SplitsMayBeginOneAfterAnother) {
+  EXPECT_EQ(ErrorsOfBoth(kGrowing), "");
+}
+
+TEST(VerifierAloneTest, APartIsTakenAsSoonAsItIsWritten) {
+  EXPECT_EQ(
+      ErrorsOfBoth(Replace(kGrowing, "split=2 splits=3 block=1 alone=2",
+                           "split=2 splits=3 block=1 alone=1")),
+      "worker 3, pc 0 (merge, attention_merge): error: reads part[24..36) "
+      "from position 2 on, but part[24..36) is written from position 1 "
+      "on, so that a part is forgotten until then (in passes from "
+      "position 1 on)\n"
+      "  note: it is written by worker 2, pc 0 (attend2, attention)\n");
+  // Also if another merge takes it in time.
+  std::string text = Replace(kGrowing, "begin=0 count=8 alone=1 block=1 wait",
+                             "begin=0 count=4 alone=1 block=1 wait");
+  text = Replace(text, "worker 4\n",
+                 "  other: attention_merge part=part y=att kv_head=0 group=1 "
+                 "member=0 head_dim=8 splits=3 begin=4 count=4 alone=1 block=1 "
+                 "wait(part tagged, y lag) polled(part) signal(att relaxed)\n"
+                 "  halt\nworker 4\n");
+  text = Replace(text, "signal(att relaxed)\n  halt\n  other",
+                 "signal(att relaxed)\n  other");
+  EXPECT_EQ(ErrorsOfBoth(text), "");
+  EXPECT_THAT(
+      ErrorsOfBoth(Replace(text, "begin=4 count=4 alone=1 block=1",
+                           "begin=4 count=4 alone=1 block=2")),
+      HasSubstr("worker 3, pc 1 (other, attention_merge): error: reads "
+                "part[12..24) from position 2 on, but part[12..24) is written "
+                "from position 1 on"));
+}
+
+TEST(VerifierAloneTest, APartIsNotTakenBeforeItIsWritten) {
+  EXPECT_EQ(ErrorsOfBoth(Replace(kGrowing, "alone=1 block=1 wait(part tagged",
+                                 "alone=1 wait(part tagged")),
+            "worker 3, pc 0 (merge, attention_merge): error: reads part[0..36) "
+            "from position 1 on, but part[24..36) is written from position 2 "
+            "on (in passes from position 1 on)\n"
+            "  note: it is written by worker 2, pc 0 (attend2, attention)\n");
+}
+
+// `x` is overwritten by a worker that knows of its readers by a poll of what
+// they have made of it; the poll of an instruction that is idle for some time
+// is none.
+TEST(VerifierAloneTest, APollThatBeginsLaterOrdersNothing) {
+  std::string text = Replace(kGrowing, "counter q\n",
+                             "buffer x f24 [8] activation\n"
+                             "counter x\ncounter go\ncounter q\n");
+  // `q` has a worker of its own, and attend0 and attend2 poll it.
+  text = Cut(text, "  q: add", "  attend0:");
+  text +=
+      "worker 5\n"
+      "  go: nop wait(part lag, y lag) signal(go)\n"
+      "  q: add a=x b=in y=q begin=0 count=8 wait(x) signal(q)\n"
+      "  halt\n";
+  // All in passes of one kind: nobody works alone.
+  text = Replace(text, "part=part y=att kv_head=0 group=1 head_dim=8 split=0",
+                 "part=part kv_head=0 group=1 head_dim=8 split=0");
+  text = Replace(text, "count=8 alone=1 block=1", "count=8 block=1");
+  text = Replace(text, "split=0 splits=3 block=1 alone=1 wait(q)",
+                 "split=0 splits=3 block=1 wait(go, q tagged) polled(q)");
+  text = Replace(text, "split=2 splits=3 block=1 alone=2 wait(q)",
+                 "split=2 splits=3 block=1 alone=2 wait(go, q tagged) "
+                 "polled(q)");
+  const std::string x = "  x: add a=in b=in y=x begin=0 count=8 signal(x)\n";
+  EXPECT_EQ(Errors(Replace(text, "worker 0\n", "worker 0\n" + x)), "");
+  EXPECT_THAT(Errors(Replace(text, "worker 2\n", "worker 2\n" + x)),
+              HasSubstr("worker 2, pc 0 (x, add): error: writes x[0..8), but "
+                        "nothing orders it after the read of x[0..8) in the "
+                        "pass before"));
 }
 
 TEST(VerifierAloneTest, ReadersAreOrderedBehindWhoeverWritesThen) {

@@ -34,7 +34,7 @@ constexpr int kMutantsPerKindAndProgram = 2;
 #else
 constexpr int kMutantsPerKindAndProgram = 24;
 #endif
-constexpr int64_t kPasses = 4;  // two of them below kAlone's position
+constexpr int64_t kPasses = 4;  // two below kAlone's position
 constexpr uint64_t kMachineSeeds = 3;
 constexpr uint64_t kModelSeeds = 9;
 
@@ -57,13 +57,13 @@ model::Config TinyConfig() {
 }
 
 Program Compiled(scheduler::Target target, uint32_t workers, bool fuse,
-                 bool logits = false, bool alone = true) {
+                 bool logits = false, bool alone = true, uint32_t splits = 2) {
   target.workers = workers;
-  target.max_kv_splits = 2;
+  target.max_kv_splits = splits;
   scheduler::CompileOptions options;
   options.fuse = fuse;
   options.logits = logits;
-  options.kv_block = 2;
+  options.kv_block = splits == 2 ? 2 : 1;  // all begin within the passes
   options.attend_alone = alone;
   absl::StatusOr<Program> program =
       scheduler::Compile(TinyConfig(), target, options);
@@ -96,6 +96,8 @@ std::vector<Base> Bases() {
       {"merge", Parse(kMerge)},
       {"alone", Parse(kAlone)},
       {"alone, counters only", WithCountersOnly(Parse(kAlone))},
+      {"growing", Parse(kGrowing)},
+      {"growing, counters only", WithCountersOnly(Parse(kGrowing))},
       {"lap", Parse(kLap)},
       {"overtaken", Parse(kOvertaken)},
       {"qwen3, h200, 8 workers", Compiled(h200, 8, true)},
@@ -106,6 +108,8 @@ std::vector<Base> Bases() {
        Compiled(scheduler::CpuTarget(5), 5, false)},
       {"qwen3, cpu, 8 workers, never alone",
        Compiled(scheduler::CpuTarget(8), 8, true, false, false)},
+      {"qwen3, h200, 8 workers, 4 splits",
+       Compiled(h200, 8, true, false, true, 4)},
   };
 }
 

@@ -199,6 +199,38 @@ worker 3
   halt
 )";
 
+// Splits that begin one after another, and a merge that takes one part more each
+// time; split 0 works alone at position 0.
+inline constexpr char kGrowing[] = R"(
+buffer in f24 [8] input
+buffer q f24 [8] activation
+buffer k_cache bf16 [3, 8, 8] state
+buffer v_cache bf16 [3, 8, 8] state
+buffer part f24 [1, 3, 1, 12] activation
+buffer att f24 [8] activation
+buffer y f24 [8] activation
+counter q
+counter part
+counter att
+counter y
+worker 0
+  q: add a=in b=in y=q begin=0 count=8 wait(part lag, y lag) signal(q)
+  attend0: attention q=q k_cache=k_cache v_cache=v_cache part=part y=att kv_head=0 group=1 head_dim=8 split=0 splits=3 block=1 alone=1 wait(q) signal(part relaxed)
+  halt
+worker 1
+  attend1: attention q=q k_cache=k_cache v_cache=v_cache part=part kv_head=0 group=1 head_dim=8 split=1 splits=3 block=1 alone=1 wait(q) signal(part relaxed)
+  halt
+worker 2
+  attend2: attention q=q k_cache=k_cache v_cache=v_cache part=part kv_head=0 group=1 head_dim=8 split=2 splits=3 block=1 alone=2 wait(q) signal(part relaxed)
+  halt
+worker 3
+  merge: attention_merge part=part y=att kv_head=0 group=1 member=0 head_dim=8 splits=3 begin=0 count=8 alone=1 block=1 wait(part tagged, y lag) polled(part) signal(att relaxed)
+  halt
+worker 4
+  read: add a=att b=in y=y begin=0 count=8 wait(att tagged) polled(a) signal(y)
+  halt
+)";
+
 // State that one worker reads and another then writes for the next pass.
 inline constexpr char kState[] = R"(
 buffer in f24 [4] input

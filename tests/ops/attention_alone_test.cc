@@ -121,6 +121,44 @@ TEST(AttentionAloneTest, FromAloneOnEverySplitWritesItsPart) {
   });
 }
 
+// Each split but the first until its first position: nothing; then what it
+// would do without.
+template <typename Run>
+void ExpectIdleUntilItsFirstBlock(Run run) {
+  for (const Geometry& g : kGeometries) {
+    for (uint32_t split = 1; split < g.splits; ++split) {
+      const uint32_t begin = split * g.block;
+      for (const int64_t position :
+           {int64_t{begin} - 1, int64_t{begin}, int64_t{begin} + 1}) {
+        if (position >= static_cast<int64_t>(g.splits * g.capacity)) continue;
+        SCOPED_TRACE(testing::Message()
+                     << "head_dim " << g.head_dim << ", splits " << g.splits
+                     << ", split " << split << ", position " << position);
+        Attention with =
+            MakeAloneAttention(g, g.kv_heads - 1, split, position, begin);
+        Attention without = MakeAttention(g, g.kv_heads - 1, split, position);
+        run(with.program, position);
+        if (position < begin) {
+          EXPECT_THAT(with.program.Floats(with.op.part),
+                      testing::Each(OpProgram::kUnwritten));
+          continue;
+        }
+        run(without.program, position);
+        EXPECT_EQ(with.program.bytes(with.op.part),
+                  without.program.bytes(without.op.part));
+        ExpectMatchesOracle(with);
+      }
+    }
+  }
+}
+
+TEST(AttentionAloneTest, ASplitIsIdleUntilItsFirstBlock) {
+  ExpectIdleUntilItsFirstBlock([](OpProgram& p, int64_t position) {
+    const absl::Status status = p.RunReference(position);
+    ASSERT_TRUE(status.ok()) << status;
+  });
+}
+
 // ---- on the device
 
 void RunOnGpu(OpProgram& p, int64_t position) {
@@ -132,6 +170,11 @@ TEST(AttentionAloneTest, GpuAloneSplit0WritesWhatTheMergeWould) {
   MKVM_SKIP_WITHOUT_GPU();
   // The merge's acc, l and y; the whole result is rounded once.
   ExpectSplit0WritesTheMergeAlone(RunOnGpu, /*roundings=*/4);
+}
+
+TEST(AttentionAloneTest, GpuASplitIsIdleUntilItsFirstBlock) {
+  MKVM_SKIP_WITHOUT_GPU();
+  ExpectIdleUntilItsFirstBlock(RunOnGpu);
 }
 
 TEST(AttentionAloneTest, GpuAloneOtherSplitsTouchNothing) {

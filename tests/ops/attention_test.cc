@@ -87,6 +87,14 @@ TEST(AttentionTest, RejectsBadOperands) {
       "alone is above block, so that split 0 does not hold all positions below "
       "it",
       [](Op& op) { op.alone = 5; });
+  reject.Expect(
+      "alone is above split * block, so that the split holds positions below "
+      "it",
+      [](Op& op) {
+        op.split = 2;
+        op.y = isa::kNoBuffer;
+        op.alone = 9;
+      });
   for (const auto& spoil : std::vector<std::function<void(Op&)>>{
            [](Op& op) { op.y = isa::kNoBuffer; }, [](Op& op) { op.alone = 0; },
            [](Op& op) { op.split = 1; }}) {

@@ -18,17 +18,17 @@ isa::Instruction First(const isa::Program& program, const std::string& label) {
   return {};
 }
 
-TEST(ActivityTest, MergesAndOtherSplitsBeginWhereNobodyWorksAlone) {
+TEST(ActivityTest, SplitsBeginWithTheirPositionsAndMergesWithTwo) {
   const isa::Program program = MustCompile(OddConfig(), TestTarget(6));
   int other_splits = 0;
   ForEach(program, [&](uint32_t, uint32_t, const isa::Instruction& i) {
     const Positions active = ActivePositions(program, i);
     uint64_t first = 0;
     if (Is(i, isa::Opcode::kAttentionMerge)) first = 64;
-    if (Is(i, isa::Opcode::kAttention) &&
-        isa::DecodeOperands<isa::AttentionOperands>(i).split != 0) {
-      first = 64;
-      ++other_splits;
+    if (Is(i, isa::Opcode::kAttention)) {
+      const auto op = isa::DecodeOperands<isa::AttentionOperands>(i);
+      first = 64 * op.split;
+      if (op.split > 1) ++other_splits;
     }
     EXPECT_EQ(active.first, first);
     EXPECT_EQ(active.end, isa::Access::kNoEnd);

@@ -56,6 +56,20 @@ TEST(GeometryTest, OneWorkerAttendsAloneToTheFirstBlock) {
   EXPECT_EQ(alone(off, 128), 0u);
 }
 
+TEST(GeometryTest, SplitsThatHoldNoPositionsAreIdle) {
+  const model::Config c = model::FindConfig("qwen3-0.6b").value();
+  EXPECT_TRUE(MakeGeometry(c, TestTarget(128), {})->idle_splits);
+  CompileOptions off;
+  off.attend_alone = false;
+  EXPECT_FALSE(MakeGeometry(c, TestTarget(128), off)->idle_splits);
+  // As many as a merge can tell apart.
+  Target many = TestTarget(8 * 257);
+  many.max_kv_splits = 257;
+  EXPECT_FALSE(MakeGeometry(c, many, {})->idle_splits);
+  many.max_kv_splits = 256;
+  EXPECT_TRUE(MakeGeometry(c, many, {})->idle_splits);
+}
+
 TEST(GeometryTest, CacheHoldsTheContextInWholeBlocks) {
   const model::Config c = model::FindConfig("qwen3-0.6b").value();
   for (const uint32_t context : {1u, 8u, 9u, 127u, 128u, 129u, 40960u}) {

@@ -373,6 +373,36 @@ TEST(AnyTrace, WhatIsPolledAloneComesFromAttention) {
   EXPECT_GT(projections, 0u);
 }
 
+// Splits that hold no positions yet are nobody's producers, however late they
+// are.
+TEST(AnyTrace, MergesPollThePartsThatThereAre) {
+  Trace trace = SyntheticTrace(Compiled("qwen3-tiny", "h200", 8), 2, 0);
+  trace.first_position = 127;  // of two parts and of three
+  for (Event& e : trace.events) {
+    const isa::Instruction& i = trace.program.queues[e.worker][e.pc];
+    if (i.opcode != static_cast<uint16_t>(isa::Opcode::kAttention)) continue;
+    e.done += isa::DecodeOperands<isa::AttentionOperands>(i).split * 1000000;
+  }
+  const Dependencies d(trace);
+  size_t merges = 0;
+  for (EventIndex i = 0; i < trace.events.size(); ++i) {
+    const Event& e = trace.events[i];
+    const isa::Instruction& merge = trace.program.queues[e.worker][e.pc];
+    if (merge.opcode != static_cast<uint16_t>(isa::Opcode::kAttentionMerge)) {
+      continue;
+    }
+    ++merges;
+    ASSERT_EQ(isa::DecodeOperands<isa::AttentionMergeOperands>(merge).splits,
+              4u);
+    const Event& producer = trace.events[d.LastEdge(i).producer];
+    const auto split = isa::DecodeOperands<isa::AttentionOperands>(
+                           trace.program.queues[producer.worker][producer.pc])
+                           .split;
+    EXPECT_EQ(split, e.pass == 0 ? 1 : 2);
+  }
+  EXPECT_GT(merges, 0u);
+}
+
 TEST(AnyTrace, TheReplayMeetsAMachineWithoutAStream) {
   Trace trace = SyntheticTrace(Compiled("qwen3-tiny", "h200", 8), 4, 0);
   for (Event& e : trace.events) {

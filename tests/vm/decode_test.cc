@@ -191,14 +191,14 @@ TEST(Decode, AGemvThatPollsAllDoesNotComeAfter) {
   EXPECT_EQ(First(program, "L00.qkv").head.code & ops::kCodeAfter, 0u);
 }
 
-TEST(Decode, OthersThanSplitZeroAreIdleWhereItWorksAlone) {
+TEST(Decode, SplitsAreIdleUntilTheyHavePositions) {
   const isa::Program program = Qwen();
   uint32_t attentions = 0, merges = 0;
   for (const DecodedInstruction& decoded : Decode(program)) {
     if (BodyOf(decoded) == static_cast<uint32_t>(isa::Opcode::kAttention)) {
       const auto op =
           isa::DecodeOperands<isa::AttentionOperands>(decoded.instruction);
-      ASSERT_EQ(decoded.head.idle_below, op.split == 0 ? 0u : 64u);
+      ASSERT_EQ(decoded.head.idle_below, 64 * op.split);
       ++attentions;
     } else if (BodyOf(decoded) ==
                static_cast<uint32_t>(isa::Opcode::kAttentionMerge)) {
