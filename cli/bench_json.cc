@@ -63,7 +63,11 @@ void AddFigures(const BenchReport& report, const BenchRow& row, Json& json) {
     json["launch_us"] = ValueOrNull(LaunchUs(row));
     json["bytes_per_token"] = f.bytes_per_token;
     json["gb_per_s"] = GbPerSecond(row);
-    json["stream_percent"] = 100 * GbPerSecond(row) / report.stream.mean();
+    const BenchStream stream = StreamOf(report, row);
+    json["stream_gb_per_s"] = stream.mean();
+    json["stream_gb_per_s_before"] = stream.before;
+    json["stream_gb_per_s_after"] = stream.after;
+    json["stream_percent"] = 100 * GbPerSecond(row) / stream.mean();
   }
   json.update(GpuJson(f.gpu));
 }
@@ -193,6 +197,8 @@ std::string BenchCsv(const BenchReport& report) {
                                              "gb_per_s",
                                              "stream_percent",
                                              "stream_gb_per_s",
+                                             "stream_gb_per_s_before",
+                                             "stream_gb_per_s_after",
                                              "sm_clock_mhz",
                                              "memory_clock_mhz",
                                              "power_w",
@@ -233,7 +239,6 @@ std::string BenchCsv(const BenchReport& report) {
   for (const BenchRow& row : report.rows) {
     Json fields = SetupJson(report.setups[row.setup]);
     fields.update(RowJson(report, row));
-    fields["stream_gb_per_s"] = report.stream.mean();
     append(std::move(fields));
   }
   return text;

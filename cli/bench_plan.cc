@@ -91,8 +91,9 @@ Flags MakeBenchFlags(BenchFlags& f) {
   Flags flags(
       "bench [PROGRAM] [FLAGS]",
       "Measures a decode program: tokens/s, us/token, GB/s and their share of "
-      "the\nread-only stream, which is measured before and after. Every row "
-      "is a test: ppP, a\nprompt of P tokens; tgN, N generated tokens; both "
+      "the\nread-only stream, which is measured before and after every row. A "
+      "row is a test: ppP,\na prompt of P tokens; tgN, N generated tokens; "
+      "both "
       "from a depth D on, in one launch;\nttftP, the time from a prompt of P "
       "tokens to the next. A row whose tokens differ\nfrom launch to launch, "
       "or from those of a machine of another kind, is refused.\nLists are "

@@ -60,8 +60,8 @@ std::string DecodeLine(const BenchReport& report, const BenchRow& row) {
   return absl::StrFormat(
       "%s%.1f | %.1f (%.1f..%.1f) | %.1f | %.1f %% | %s | %s |\n", begin,
       TokensPerSecond(row), us.median, us.min, us.max, GbPerSecond(row),
-      100 * GbPerSecond(row) / report.stream.mean(), GpuCells(row.figures->gpu),
-      Cell(row.check));
+      100 * GbPerSecond(row) / StreamOf(report, row).mean(),
+      GpuCells(row.figures->gpu), Cell(row.check));
 }
 
 std::string FirstTokenLine(const BenchReport& report, const BenchRow& row) {
@@ -160,6 +160,10 @@ double GbPerSecond(const BenchRow& row) {
   return row.figures->bytes_per_token / row.figures->us.median / 1e3;
 }
 
+BenchStream StreamOf(const BenchReport& report, const BenchRow& row) {
+  return row.stream.value_or(report.stream);
+}
+
 void Refuse(const absl::Status& status, BenchRow& row) {
   row.figures.reset();
   row.check.clear();
@@ -173,7 +177,7 @@ std::string BenchMarkdown(const BenchReport& report) {
   absl::StrAppendFormat(
       &text,
       "\nread-only stream: %.1f GB/s before, %.1f after; shares are of the "
-      "mean\n\n",
+      "mean just before\nand just after the row\n\n",
       report.stream.before, report.stream.after);
   text += Table(report, false,
                 "| model | transport | test | tokens/s | us/token (min..max) | "

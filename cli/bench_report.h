@@ -37,20 +37,23 @@ struct BenchFigures {
   vm::GpuState gpu;  // medians while it ran
 };
 
+// The read-only stream, GB/s (1e9 bytes), before and after something.
+struct BenchStream {
+  double before = 0;
+  double after = 0;
+  double mean() const { return (before + after) / 2; }
+};
+
 struct BenchRow {
   size_t setup = 0;  // index
   BenchTest test;
   // A row without a correctness pass has no figures: `refusal` says why.
   std::optional<BenchFigures> figures;
+  // Just before and just after the row; not there if the probe's buffer doesn't
+  // fit beside the weights.
+  std::optional<BenchStream> stream;
   std::string check;  // what was compared
   std::string refusal;
-};
-
-// Of the read-only stream, GB/s (1e9 bytes).
-struct BenchStream {
-  double before = 0;
-  double after = 0;  // the rows
-  double mean() const { return (before + after) / 2; }
 };
 
 // A program without work on a machine.
@@ -74,7 +77,7 @@ struct BenchReport {
   std::string commit;
   std::string hardware;               // GPU's name or processor's
   std::optional<std::string> driver;  // of a GPU
-  BenchStream stream;
+  BenchStream stream;                 // before and after all rows
   // --roofline: the stream is all that was measured, that many times.
   std::optional<Summary> roofline;
   vm::GpuState roofline_gpu;
@@ -91,6 +94,8 @@ absl::Status BenchVerdict(const BenchReport& report);
 
 double TokensPerSecond(const BenchRow& row);  // REQUIRES: row.figures
 double GbPerSecond(const BenchRow& row);      // likewise
+// The stream that the row's share is of.
+BenchStream StreamOf(const BenchReport& report, const BenchRow& row);
 
 std::string BenchMarkdown(const BenchReport& report);
 // One line per row with everything that the row and its setup say; an empty

@@ -181,6 +181,16 @@ absl::Status CheckRows(const BenchRun& bench, const Source& source,
   return absl::OkStatus();
 }
 
+// nullopt if memory is too short for its buffer now, or it failed otherwise.
+std::optional<double> StreamBesideWeights(const BenchRun& bench) {
+  const absl::StatusOr<double> stream =
+      MeasureStream(bench.device, bench.plan.max_threads(), kStreamRepeats);
+  if (stream.ok()) return *stream;
+  absl::FPrintF(stderr, "no stream beside the weights: %s\n",
+                stream.status().message());
+  return std::nullopt;
+}
+
 absl::Status RunSetup(const BenchRun& bench, const Source& source,
                       const std::string& transport, int threads) {
   absl::StatusOr<isa::Program> program =
@@ -196,8 +206,14 @@ absl::Status RunSetup(const BenchRun& bench, const Source& source,
     absl::StatusOr<BenchMachine> machine =
         Load(bench, source, *std::move(program), threads, setup);
     if (!machine.ok()) return machine.status();
+    std::optional<double> before = StreamBesideWeights(bench);
     for (const BenchTest& test : bench.plan.tests) {
       rows.push_back(MeasureRow(bench, *machine, test));
+      const std::optional<double> after = StreamBesideWeights(bench);
+      if (before && after) {
+        rows.back().row.stream = {.before = *before, .after = *after};
+      }
+      before = after;
     }
   }
   absl::Status checked = CompareWithCheckingMachine(

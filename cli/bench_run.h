@@ -21,8 +21,8 @@ struct BenchRun {
   AblationFlags ablations = {};
 };
 
-// The stream, every setup's rows, the stream. A row that fails is refused; what
-// keeps all of a setup's rows from being measured is an error.
+// Every setup's rows, with the stream before and after each. A row that fails
+// is refused; what keeps all of a setup's rows from being measured is an error.
 absl::Status RunBench(const BenchRun& bench);
 
 // Programs of nops on every number of threads (cli/bench_interpretation.h).

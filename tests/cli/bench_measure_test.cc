@@ -166,6 +166,7 @@ BenchReport MakeReport() {
   report.rows.push_back(row);
   row.test = {BenchKind::kPrompt, 8, 64};
   row.check = "same 1 token";
+  row.stream = {{.before = 15.0, .after = 17.0}};
   report.rows.push_back(row);
   return report;
 }
@@ -200,6 +201,12 @@ TEST(BenchReportTest, JsonHoldsEverything) {
   EXPECT_EQ(row["launch_us"], 25.0);
   EXPECT_EQ(row["gb_per_s"], 4.0);
   EXPECT_EQ(row["stream_percent"], 50.0);
+  // Of the stream beside the row, where there is one.
+  EXPECT_EQ(row["stream_gb_per_s"], 8.0);
+  EXPECT_EQ(json["rows"][1]["stream_gb_per_s"], 16.0);
+  EXPECT_EQ(json["rows"][1]["stream_gb_per_s_before"], 15.0);
+  EXPECT_EQ(json["rows"][1]["stream_gb_per_s_after"], 17.0);
+  EXPECT_EQ(json["rows"][1]["stream_percent"], 25.0);
   EXPECT_EQ(row["sm_clock_mhz"], 1755.0);
   EXPECT_TRUE(row["temperature_c"].is_null());
   EXPECT_FALSE(row.contains("refused"));

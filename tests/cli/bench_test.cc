@@ -53,6 +53,11 @@ TEST(BenchVerbTest, JsonHasARowForEveryTest) {
     EXPECT_LE(row["us_per_token_min"], us);
     EXPECT_GE(row["us_per_token_max"], us);
     EXPECT_DOUBLE_EQ(row["tokens_per_s"], 1e6 / us);
+    const double stream = row["stream_gb_per_s"];
+    EXPECT_GT(row["stream_gb_per_s_before"], 0);
+    EXPECT_GT(row["stream_gb_per_s_after"], 0);
+    EXPECT_DOUBLE_EQ(row["stream_percent"],
+                     100 * row["gb_per_s"].get<double>() / stream);
     EXPECT_DOUBLE_EQ(row["gb_per_s"],
                      row["bytes_per_token"].get<double>() / us / 1e3);
   }
