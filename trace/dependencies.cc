@@ -83,8 +83,10 @@ class Dependencies::Builder {
     isa::AppendAccesses(program_, instruction, accesses_);
     std::array<uint32_t, isa::kMaxWaits> sets = {};
     std::array<uint32_t, isa::kMaxWaits> below = {};
+    std::array<uint64_t, isa::kMaxWaits> reads_from = {};
     for (int i = 0; i < instruction.num_waits; ++i) {
       sets[i] = SetFor(instruction.waits[i].counter);
+      reads_from[i] = ReadsFrom(instruction.waits[i].counter);
       below[i] = sets[i];
       if (alone_ > 0 && out_.polls_ && instruction.WaitIsTagged(i)) {
         below[i] = SetBelow(instruction.waits[i].counter, sets[i]);
@@ -92,6 +94,19 @@ class Dependencies::Builder {
     }
     set_of_.push_back(sets);
     set_below_of_.push_back(below);
+    reads_from_.push_back(reads_from);
+  }
+
+  // The position from which the reader whose accesses are in accesses_ reads
+  // what the counter's producers write; 0 if it reads none of it.
+  uint64_t ReadsFrom(uint32_t counter) const {
+    uint64_t first = Access::kNoEnd;
+    for (const Access& a : accesses_) {
+      if (Reads(a) && signallers_[counter].writes.contains(a.buffer)) {
+        first = std::min(first, a.first_position);
+      }
+    }
+    return first == Access::kNoEnd ? 0 : first;
   }
 
   // The set of `counter` for the reader whose accesses are in accesses_.
@@ -188,11 +203,10 @@ class Dependencies::Builder {
       const Event& event = events[e];
       const isa::Instruction& instruction =
           program_.queues[event.worker][event.pc];
-      const bool below =
-          out_.trace_.first_position + event.pass < int64_t(alone_);
-      const auto& sets =
-          (below ? set_below_of_
-                 : set_of_)[instruction_begin_[event.worker] + event.pc];
+      const uint32_t index = instruction_begin_[event.worker] + event.pc;
+      const uint64_t position =
+          static_cast<uint64_t>(out_.trace_.first_position) + event.pass;
+      const auto& sets = (position < alone_ ? set_below_of_ : set_of_)[index];
       out_.joins_of_[e].fill(kNoJoin);
       for (int i = 0; i < instruction.num_waits; ++i) {
         const uint32_t lag = instruction.WaitIsLagged(i) ? 1 : 0;
@@ -200,6 +214,11 @@ class Dependencies::Builder {
         const Transport transport = out_.polls_ && instruction.WaitIsTagged(i)
                                         ? Transport::kTagged
                                         : Transport::kCounter;
+        // Who is idle polls nothing.
+        if (transport == Transport::kTagged &&
+            position < reads_from_[index][i]) {
+          continue;
+        }
         out_.joins_of_[e][i] = JoinFor(sets[i], event.pass - lag, transport);
       }
     }
@@ -252,6 +271,7 @@ class Dependencies::Builder {
   std::vector<std::array<uint32_t, isa::kMaxWaits>> set_of_;
   // The same in passes below alone_.
   std::vector<std::array<uint32_t, isa::kMaxWaits>> set_below_of_;
+  std::vector<std::array<uint64_t, isa::kMaxWaits>> reads_from_;
   absl::flat_hash_map<SetKey, uint32_t> sets_;
   absl::flat_hash_map<std::tuple<uint32_t, uint32_t, Transport>, uint32_t>
       joins_;

@@ -199,8 +199,8 @@ worker 3
   halt
 )";
 
-// Splits that begin one after another, and a merge that takes one part more each
-// time; split 0 works alone at position 0.
+// Splits that begin one after another, and a merge that takes one part more
+// each time; split 0 works alone at position 0.
 inline constexpr char kGrowing[] = R"(
 buffer in f24 [8] input
 buffer q f24 [8] activation

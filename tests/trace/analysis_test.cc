@@ -326,7 +326,7 @@ TEST(AnyTrace, PathsAndBytesAddUp) {
 
 TEST(AnyTrace, EveryEdgeHasAProducerThatSignalsItsCounter) {
   Trace trace = SyntheticTrace(Compiled("qwen3-tiny", "h200", 8), 2, 0);
-  trace.first_position = 64;  // nobody attends alone
+  trace.first_position = 192;  // all four splits hold positions
   const Dependencies d(trace);
   size_t edges = 0;
   for (EventIndex i = 0; i < trace.events.size(); ++i) {
@@ -388,6 +388,11 @@ TEST(AnyTrace, MergesPollThePartsThatThereAre) {
   for (EventIndex i = 0; i < trace.events.size(); ++i) {
     const Event& e = trace.events[i];
     const isa::Instruction& merge = trace.program.queues[e.worker][e.pc];
+    if (merge.opcode == static_cast<uint16_t>(isa::Opcode::kAttention)) {
+      // Such a split polls nothing either.
+      const auto op = isa::DecodeOperands<isa::AttentionOperands>(merge);
+      EXPECT_EQ(d.LastEdge(i).producer == kNoEvent, op.split > 1 + e.pass);
+    }
     if (merge.opcode != static_cast<uint16_t>(isa::Opcode::kAttentionMerge)) {
       continue;
     }
