@@ -111,6 +111,7 @@ class Dependencies {
   template <typename EdgeOfWait>
   Edge Last(EventIndex event, EdgeOfWait edge_of) const;
   Edge MakeEdge(int wait, const Join& join, EventIndex producer) const;
+  void FindJoins();
   void FindPropagation();
 
   const Trace& trace_;
