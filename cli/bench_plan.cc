@@ -91,11 +91,10 @@ Flags MakeBenchFlags(BenchFlags& f) {
   Flags flags(
       "bench [PROGRAM] [FLAGS]",
       "Measures a decode program: tokens/s, us/token, GB/s and their share of "
-      "the\nread-only stream, which is measured before and after every row. A "
-      "row is a test: ppP,\na prompt of P tokens; tgN, N generated tokens; "
-      "both "
-      "from a depth D on, in one launch;\nttftP, the time from a prompt of P "
-      "tokens to the next. A row whose tokens differ\nfrom launch to launch, "
+      "the\nread-only stream, measured before and after every row. A row is a "
+      "test: ppP, a\nprompt of P tokens; tgN, N generated tokens; both from a "
+      "depth D on, in one launch;\nttftP, the time from a prompt of P tokens "
+      "to the next. A row whose tokens differ\nfrom launch to launch, "
       "or from those of a machine of another kind, is refused.\nLists are "
       "separated by commas. docs/benchmarking.md says more.");
   flags.Add("n_prompt,p", &f.prompts, "LIST", "prompt tokens; 0: none (512)");
