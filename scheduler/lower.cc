@@ -1,5 +1,4 @@
 #include "scheduler/lower.h"
-#include "isa/traffic.h"
 
 #include <algorithm>
 #include <limits>
@@ -8,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "isa/traffic.h"
 
 namespace mkvm::scheduler {
 namespace {

@@ -45,8 +45,11 @@ class Dependencies::Builder {
   struct Range {
     uint64_t begin, end;
     ProducerPlace producer;
-    bool below;  // also in passes below alone_
   };
+  // Written in passes below alone_, too.
+  static bool IsBelow(const Range& range) {
+    return range.producer.first_position == 0;
+  }
   struct Signallers {
     std::vector<ProducerPlace> places;
     absl::flat_hash_map<uint32_t, std::vector<Range>> writes;  // by buffer
@@ -67,12 +70,10 @@ class Dependencies::Builder {
         for (const Access& a : accesses_) {
           if (a.end_position != Access::kNoEnd) alone_ = a.end_position;
           if (!Writes(a)) continue;
-          const Range range = {a.begin,
-                               a.begin + a.count,
-                               {w, pc, a.first_position},
-                               a.HappensAt(0)};
+          const Range range = {
+              a.begin, a.begin + a.count, {w, pc, a.first_position}};
           signallers.writes[a.buffer].push_back(range);
-          if (range.below) writes_below_[a.buffer].push_back(range);
+          if (IsBelow(range)) writes_below_[a.buffer].push_back(range);
         }
       }
     }
@@ -126,41 +127,37 @@ class Dependencies::Builder {
 
   // The set for the same reader in a pass below alone_, for a wait that is left
   // to polling: whoever then writes what it polls, be it another counter's
-  // producer; kNoSet when it polls nothing then. `set` is that of other passes.
+  // producer. `set` is that of other passes.
   uint32_t SetBelow(uint32_t counter, uint32_t set) {
     const Signallers& signallers = signallers_[counter];
-    bool has_data = false;
     bool differs = false;
     // No key of SetFor has this length.
     SetKey key = {counter, 0};
     for (const Access& a : accesses_) {
-      if (!Reads(a) || !signallers.writes.contains(a.buffer)) continue;
-      has_data = true;
-      if (a.HappensAt(0)) {
-        key.insert(key.end(), {a.buffer, a.begin, a.count});
-      } else {
-        differs = true;
+      if (!Reads(a) || !signallers.writes.contains(a.buffer) ||
+          !a.HappensAt(0)) {
+        continue;
       }
+      key.insert(key.end(), {a.buffer, a.begin, a.count});
       for (const Range& r : signallers.writes.at(a.buffer)) {
-        differs |= !r.below && r.begin < a.begin + a.count && a.begin < r.end;
+        differs |=
+            !IsBelow(r) && r.begin < a.begin + a.count && a.begin < r.end;
       }
     }
-    if (!has_data || !differs) return set;
-    const uint32_t fresh = static_cast<uint32_t>(out_.set_begin_.size() - 1);
-    const auto [it, inserted] = sets_.try_emplace(key, fresh);
-    if (!inserted) return it->second;
+    if (!differs) return set;
+    const auto known = sets_.find(key);
+    if (known != sets_.end()) return known->second;
     std::vector<ProducerPlace> places;
     for (size_t i = 2; i < key.size(); i += 3) {
       const auto writes = writes_below_.find(static_cast<uint32_t>(key[i]));
       if (writes == writes_below_.end()) continue;
       AppendWriters(writes->second, key[i + 1], key[i + 2], places);
     }
-    if (places.empty()) {
-      it->second = kNoSet;
-    } else {
-      AppendPlaces(std::move(places));
-    }
-    return it->second;
+    if (places.empty()) return set;
+    const uint32_t fresh = static_cast<uint32_t>(out_.set_begin_.size() - 1);
+    AppendPlaces(std::move(places));
+    sets_.emplace(std::move(key), fresh);
+    return fresh;
   }
 
   static void AppendWriters(const std::vector<Range>& writes, uint64_t begin,
@@ -210,7 +207,7 @@ class Dependencies::Builder {
       out_.joins_of_[e].fill(kNoJoin);
       for (int i = 0; i < instruction.num_waits; ++i) {
         const uint32_t lag = instruction.WaitIsLagged(i) ? 1 : 0;
-        if (event.pass < lag || sets[i] == kNoSet) continue;
+        if (event.pass < lag) continue;
         const Transport transport = out_.polls_ && instruction.WaitIsTagged(i)
                                         ? Transport::kTagged
                                         : Transport::kCounter;
@@ -241,7 +238,6 @@ class Dependencies::Builder {
     return fresh;
   }
 
-  static constexpr uint32_t kNoSet = std::numeric_limits<uint32_t>::max();
   static constexpr uint32_t kAnyWorker = std::numeric_limits<uint32_t>::max();
 
   // The producer that published last, of those not on worker `except`.
