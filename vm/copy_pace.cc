@@ -9,7 +9,7 @@ namespace mkvm::vm {
 namespace {
 
 // Times memory's nominal rate that all workers together ask for.
-constexpr double kOverPeak = 1.11;
+constexpr double kOverPeak = 1.08;
 constexpr double kLongOverPeak = 1.24;
 
 // Whether most weights of a pass belong to gemvs of several chunks.

@@ -29,7 +29,7 @@ inline constexpr Geometry kGeometries[] = {
     {1, 1, 8, 1, 8, 16},    {2, 2, 64, 3, 4, 12},    {2, 8, 128, 4, 8, 40},
     {2, 16, 16, 2, 1, 7},   {1, 3, 24, 5, 16, 16},   {1, 2, 128, 1, 8, 200},
     {2, 1, 256, 2, 8, 8},   {2, 3, 128, 2, 64, 192}, {1, 5, 128, 1, 8, 136},
-    {1, 16, 128, 2, 8, 72},
+    {1, 16, 128, 2, 8, 72}, {1, 2, 128, 1, 64, 384},
 };
 
 struct Attention {
@@ -255,8 +255,9 @@ inline std::vector<int64_t> Positions(const Geometry& g) {
   const int64_t end = static_cast<int64_t>(g.splits * g.capacity);
   const int64_t block = g.block;
   const int64_t round = block * g.splits;
-  std::vector<int64_t> positions = {0,         1,     block - 1, block,
-                                    round - 1, round, end / 2,   end - 1};
+  std::vector<int64_t> positions = {0,         1,         block - 1, block,
+                                    round,     round - 1, 2 * round, 3 * round,
+                                    4 * round, end / 2,   end - 1};
   std::sort(positions.begin(), positions.end());
   positions.erase(std::unique(positions.begin(), positions.end()),
                   positions.end());
