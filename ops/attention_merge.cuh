@@ -154,8 +154,8 @@ __device__ __forceinline__ void DeviceAttentionMerge(
     const isa::AttentionMergeOperands& op, const AttentionMergeAddresses& at,
     DeviceContext& context) {
 #pragma unroll 1
-  for (uint32_t first = 16 * context.warp(); first < op.count;
-       first += 16 * kComputeWarps) {
+  for (uint32_t first = kMergeWarpElements * context.warp(); first < op.count;
+       first += kMergeWarpElements * kComputeWarps) {
     MergeInWarp(op, at, first, context);
   }
 }

@@ -75,6 +75,8 @@ enum class Direct : uint32_t {
   kIdle,
 };
 inline constexpr uint32_t kCodeDirectShift = 24;
+// Of a merge, a warp does so many elements at a time.
+inline constexpr uint32_t kMergeWarpElements = 16;
 MKVM_HOST_DEVICE constexpr uint32_t WithDirect(uint32_t code, Direct direct) {
   return (code & ((1u << kCodeDirectShift) - 1)) | static_cast<uint32_t>(direct)
                                                        << kCodeDirectShift;

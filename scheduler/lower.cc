@@ -17,8 +17,9 @@ constexpr uint32_t kLineElements = 32;
 // A row of the table is a few kilobytes: too few to spread thinly.
 constexpr uint32_t kEmbedElements = 256;
 // A merge reads every split of its head whatever its range, so narrow tiles
-// cost little and put every worker to use.
-constexpr uint32_t kMergeElements = 8;
+// cost little; but the fewer there are, the more workers can wait for what they
+// write undisturbed.
+constexpr uint32_t kMergeElements = 64;
 
 uint64_t CeilDiv(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 

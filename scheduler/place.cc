@@ -103,6 +103,19 @@ class Placer {
     return order;
   }
 
+  // Merges go to the workers that what streams next would take last, if there
+  // are more than merges: others then wait for what they write.
+  std::vector<uint32_t> WorkersFor(const Tile& first, size_t shares) const {
+    const bool merges = first.instruction.opcode ==
+                        static_cast<uint16_t>(isa::Opcode::kAttentionMerge);
+    if (!merges || shares == tiles_.workers) {
+      return WorkersByLoad(first.streamed_bytes > 0, shares);
+    }
+    std::vector<uint32_t> order = WorkersByLoad(true, shares);
+    std::reverse(order.begin(), order.end());
+    return order;
+  }
+
   void PlaceShares(size_t begin, size_t end) {
     std::vector<uint64_t> bytes(tile(end - 1).share + 1, 0);
     for (size_t i = begin; i < end; ++i) {
@@ -113,8 +126,7 @@ class Placer {
     std::stable_sort(
         by_size.begin(), by_size.end(),
         [&](uint32_t a, uint32_t b) { return bytes[a] > bytes[b]; });
-    const std::vector<uint32_t> workers =
-        WorkersByLoad(tile(begin).streamed_bytes > 0, bytes.size());
+    const std::vector<uint32_t> workers = WorkersFor(tile(begin), bytes.size());
     std::vector<uint32_t> worker_of_share(bytes.size());
     for (size_t rank = 0; rank < by_size.size(); ++rank) {
       worker_of_share[by_size[rank]] = workers[rank];

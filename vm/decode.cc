@@ -166,11 +166,7 @@ Direct DirectOf(const ops::DecodedInstruction& decoded) {
     case isa::Opcode::kAttention:
       return Direct::kAttention;
     case isa::Opcode::kAttentionMerge:
-      // By one warp, while the others go on.
-      return isa::DecodeOperands<isa::AttentionMergeOperands>(instruction)
-                         .count <= 16
-                 ? Direct::kMerge
-                 : Direct::kNo;
+      return Direct::kMerge;
     default:
       return Direct::kNo;
   }
@@ -202,6 +198,44 @@ ops::DecodedInstruction Decoder::Decode(const isa::Instruction& instruction,
   return decoded;
 }
 
+// Which merges of a queue may not be direct: a warp may be at one while another
+// writes what the next merges, if those of one are not those of the other, and
+// nothing comes between them in every pass (docs/memory_model.md, "Without a
+// commit"). The queue begins anew when it ends.
+std::vector<bool> MergesThatMeet(const std::vector<isa::Instruction>& queue) {
+  std::vector<bool> meets(queue.size(), false);
+  const auto separates = [](const isa::Instruction& instruction) {
+    const isa::Opcode opcode = OpcodeOf(instruction);
+    return opcode != isa::Opcode::kNop &&
+           opcode != isa::Opcode::kAttentionMerge &&
+           IdleBelow(instruction) == 0;
+  };
+  const size_t first = static_cast<size_t>(
+      std::find_if(queue.begin(), queue.end(), separates) - queue.begin());
+  // Merges since the last instruction that separates, and whether one has
+  // elements for several warps.
+  std::vector<size_t> merges;
+  bool wide = false;
+  const auto end_run = [&](size_t fewest) {
+    if (wide && merges.size() >= fewest) {
+      for (const size_t pc : merges) meets[pc] = true;
+    }
+    merges.clear();
+    wide = false;
+  };
+  for (size_t i = 0; i < queue.size(); ++i) {
+    const size_t pc = (first + i) % queue.size();
+    if (separates(queue[pc])) end_run(2);
+    if (OpcodeOf(queue[pc]) != isa::Opcode::kAttentionMerge) continue;
+    merges.push_back(pc);
+    wide |= isa::DecodeOperands<isa::AttentionMergeOperands>(queue[pc]).count >
+            ops::kMergeWarpElements;
+  }
+  // Without any that separates, even one meets itself.
+  end_run(first == queue.size() ? 1 : 2);
+  return meets;
+}
+
 }  // namespace
 
 std::vector<ops::DecodedInstruction> DecodeQueues(
@@ -211,6 +245,7 @@ std::vector<ops::DecodedInstruction> DecodeQueues(
   const std::vector<bool> counted = CountedCounters(program);
   std::vector<ops::DecodedInstruction> code;
   for (const std::vector<isa::Instruction>& queue : program.queues) {
+    const std::vector<bool> meets = MergesThatMeet(queue);
     for (size_t pc = 0; pc < queue.size(); ++pc) {
       isa::Instruction instruction = queue[pc];
       // A relaxed signal that an untagged wait counts says that the
@@ -222,6 +257,10 @@ std::vector<ops::DecodedInstruction> DecodeQueues(
         instruction.flags |= isa::kFlagRelease;
       }
       code.push_back(decoder.Decode(instruction, static_cast<uint32_t>(pc)));
+      if (meets[pc]) {
+        uint32_t& in_queue = code.back().head.code;
+        in_queue = ops::WithDirect(in_queue, Direct::kNo);
+      }
     }
   }
   return code;

@@ -182,8 +182,17 @@ __device__ inline void TraceDone(const ops::DeviceContext& context,
   }
 }
 
-// The body of a direct instruction. Of gemvs the finishing warps do the rest;
-// a merge is warp 0's affair, so that only attention ends with a barrier.
+// The same where no barrier follows the body: the last warp counts.
+__device__ inline void TraceWarpDone(const ops::DeviceContext& context) {
+  if constexpr (!ops::kTraced) return;
+  if (context.lane() == 0) {
+    atomicMax(&context.trace()->record.done, context.TraceNow());
+  }
+}
+
+// The body of a direct instruction. Of gemvs the finishing warps do the rest; a
+// merge's warps have nothing to do with one another, and those without elements
+// go on: so only attention ends with a barrier.
 __device__ __forceinline__ void RunDirect(const LaunchArguments& arguments,
                                           uint32_t code,
                                           ops::DeviceContext& context) {
@@ -219,7 +228,7 @@ __device__ __forceinline__ void RunDirect(const LaunchArguments& arguments,
         *reinterpret_cast<const ops::AttentionMergeAddresses*>(slot.addresses),
         context);
     context.EndOpen();
-    TraceDone(context, 0);
+    TraceWarpDone(context);
     if (context.thread() == 0) Signal(arguments, code, context);
   }
 }

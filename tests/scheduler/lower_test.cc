@@ -98,10 +98,12 @@ TEST(LowerTest, ProjectionsOf1024RowsUseHalfTheWorkersOfAnH200) {
     for (const Tile& tile : l.tiles.tiles) {
       ++tiles_of_op[l.graph.ops[tile.op].name];
     }
-    for (const char* name : {"L00.qkv", "L00.attn", "L00.merge", "L00.gate_up",
-                             "lm_head", "halt"}) {
+    for (const char* name :
+         {"L00.qkv", "L00.attn", "L00.gate_up", "lm_head", "halt"}) {
       EXPECT_EQ(tiles_of_op[name], 128) << name;
     }
+    // 64 elements each.
+    EXPECT_EQ(tiles_of_op["L00.merge"], 32);
     for (const char* name : {"L00.o", "L27.down"}) {
       EXPECT_THAT(RowsOf(l, name), min_rows == 1
                                        ? std::vector<uint32_t>(128, 8)
@@ -308,6 +310,29 @@ TEST(PlaceTest, NobodyAttendsAloneAndComputesOAfterwards) {
       for (const uint32_t w : alone[layer]) {
         EXPECT_FALSE(workers.contains(w)) << layer << " worker " << w;
       }
+    }
+  }
+}
+
+// They can wait for what the merges write, then.
+TEST(PlaceTest, NobodyMergesAndComputesOAfterwards) {
+  const Target target = FindTarget("h200").value();
+  const Lowered l = LowerFor(model::FindConfig("qwen3-0.6b").value(), target);
+  const Placement placement = Place(l.tiles);
+  std::map<std::string, std::set<uint32_t>> merges, o;
+  for (size_t i = 0; i < l.tiles.tiles.size(); ++i) {
+    const std::string name = l.graph.ops[l.tiles.tiles[i].op].name;
+    if (name.ends_with(".o")) {
+      o[name.substr(0, 3)].insert(placement.worker[i]);
+    } else if (name.ends_with(".merge")) {
+      merges[name.substr(0, 3)].insert(placement.worker[i]);
+    }
+  }
+  ASSERT_EQ(merges.size(), 28u);
+  for (const auto& [layer, workers] : merges) {
+    EXPECT_EQ(workers.size(), 32u) << layer;
+    for (const uint32_t w : workers) {
+      EXPECT_FALSE(o[layer].contains(w)) << layer << " worker " << w;
     }
   }
 }

@@ -160,6 +160,81 @@ TEST(Decode, WideGemvsAreDirectWithoutANormOnly) {
   EXPECT_EQ(DirectOf(First(program, "L00.down[0]")), Direct::kNo);
 }
 
+// Worker 0's queue of that program with `inserted` after its first merge, of
+// which each merge has `count` elements: which of its merges are direct.
+std::vector<bool> DirectMerges(const std::vector<isa::Instruction>& inserted,
+                               uint32_t count) {
+  isa::Program program = Qwen();
+  // The one with a merge of layer 0.
+  uint32_t worker = 0;
+  size_t at = 0;
+  const auto is_merge = [](const isa::Instruction& i) {
+    return i.opcode == static_cast<uint16_t>(isa::Opcode::kAttentionMerge);
+  };
+  for (bool found = false; !found; worker += found ? 0 : 1) {
+    const auto& queue = program.queues.at(worker);
+    const auto it = std::find_if(queue.begin(), queue.end(), is_merge);
+    at = static_cast<size_t>(it - queue.begin());
+    found = it != queue.end();
+  }
+  auto& queue = program.queues[worker];
+  queue.insert(queue.begin() + static_cast<std::ptrdiff_t>(at) + 1,
+               inserted.begin(), inserted.end());
+  for (isa::Instruction& i : queue) {
+    if (!is_merge(i)) continue;
+    auto op = isa::DecodeOperands<isa::AttentionMergeOperands>(i);
+    op.count = count;
+    const isa::Instruction other = isa::Encode(op);
+    std::copy(std::begin(other.operands), std::end(other.operands),
+              std::begin(i.operands));
+  }
+  isa::Program alone = program;
+  alone.queues = {queue};
+  std::vector<bool> direct;
+  for (const DecodedInstruction& decoded : Decode(alone)) {
+    if (!is_merge(decoded.instruction)) continue;
+    direct.push_back(DirectOf(decoded) == Direct::kMerge);
+  }
+  return direct;
+}
+
+// A warp could write what comes after while another still reads.
+TEST(Decode, MergesOfSeveralWarpsAreDirectOnlyApart) {
+  const isa::Program program = Qwen();
+  const isa::Instruction merge = First(program, "L00.merge").instruction;
+  isa::Instruction idle = First(program, "L00.attn.h0[1]").instruction;
+  ASSERT_NE(isa::DecodeOperands<isa::AttentionOperands>(idle).alone, 0u);
+  const isa::Instruction always = First(program, "L00.attn.h0[0]").instruction;
+  const isa::Instruction nop = {};
+  ASSERT_EQ(nop.opcode, static_cast<uint16_t>(isa::Opcode::kNop));
+  const size_t merges = DirectMerges({}, 64).size();
+  ASSERT_GE(merges, 2u);
+  EXPECT_THAT(DirectMerges({}, 64), testing::Each(true));
+  const auto with = [&](size_t meeting) {
+    std::vector<bool> want(merges + 1, true);
+    std::fill_n(want.begin(), meeting, false);
+    return want;
+  };
+  EXPECT_EQ(DirectMerges({merge}, 64), with(2));
+  EXPECT_EQ(DirectMerges({nop, merge}, 64), with(2));
+  EXPECT_EQ(DirectMerges({idle, merge}, 64), with(2));
+  EXPECT_EQ(DirectMerges({always, merge}, 64), with(0));
+  EXPECT_EQ(DirectMerges({merge}, 16), with(0));
+  // The queue begins anew: the last one meets the first, one alone itself.
+  isa::Program cut = program;
+  cut.queues = {{merge, always, merge}, {merge}, {always, merge}};
+  const std::vector<DecodedInstruction> code = Decode(cut);
+  const std::vector<Direct> want = {
+      Direct::kNo,        Direct::kAttention, Direct::kNo,  //
+      Direct::kNo,                                          //
+      Direct::kAttention, Direct::kMerge,
+  };
+  ASSERT_EQ(code.size(), want.size());
+  for (size_t i = 0; i < want.size(); ++i) {
+    EXPECT_EQ(DirectOf(code[i]), want[i]) << i;
+  }
+}
+
 TEST(Decode, ANopThatNobodyCountsIsDirect) {
   isa::Program program = isa::WithNops(CountingProgram(1));
   EXPECT_EQ(DirectOf(First(program, "nop")), Direct::kIdle);
