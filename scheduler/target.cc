@@ -50,7 +50,7 @@ std::vector<Target> BuiltinTargets() {
   return {
       Gpu("h200", {128, 13, 232448, 50, 4460},
           "measured by mkvm calibrate on one NVIDIA H200 (132 SMs, 128 used, "
-          "because the rows divide by 128), 2026-11-21; cache_bytes is the L2 "
+          "because the rows divide by 128), 2026-11-23; cache_bytes is the L2 "
           "cache of the data sheet; copy_us and slots are not fitted"),
       Gpu("h100", {128, 13, 232448, 50, 3350 * kStreamOfPeak},
           absl::StrCat("132 SMs, 128 used; ", data_sheet)),
