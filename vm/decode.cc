@@ -33,8 +33,9 @@ class Decoder {
   Decoder(absl::Span<const ops::DeviceBuffer> buffers, uint32_t num_stages)
       : buffers_(buffers), num_stages_(num_stages) {}
 
+  // `may_be_direct`: nothing else in its queue forbids it.
   ops::DecodedInstruction Decode(const isa::Instruction& instruction,
-                                 uint32_t pc) const;
+                                 uint32_t pc, bool may_be_direct) const;
 
  private:
   void LookUpBuffers(ops::DecodedInstruction& decoded) const;
@@ -173,7 +174,7 @@ Direct DirectOf(const ops::DecodedInstruction& decoded) {
 }
 
 ops::DecodedInstruction Decoder::Decode(const isa::Instruction& instruction,
-                                        uint32_t pc) const {
+                                        uint32_t pc, bool may_be_direct) const {
   ops::DecodedInstruction decoded = {};
   decoded.instruction = instruction;
   LookUpBuffers(decoded);
@@ -194,13 +195,16 @@ ops::DecodedInstruction Decoder::Decode(const isa::Instruction& instruction,
   head.untagged = ((1u << instruction.num_waits) - 1) & ~instruction.tagged;
   head.pc = pc;
   head.idle_below = IdleBelow(instruction);
-  head.code = ops::WithDirect(head.code, DirectOf(decoded));
+  if (may_be_direct) {
+    head.code = ops::WithDirect(head.code, DirectOf(decoded));
+  }
   return decoded;
 }
 
-// Which merges of a queue may not be direct: a warp may be at one while another
-// writes what the next merges, if those of one are not those of the other, and
-// nothing comes between them in every pass (docs/memory_model.md, "Without a
+// Which merges of a queue may not be direct: those of which one may follow
+// another, with nothing between them that is done in every pass, unless one
+// warp does them all. A warp could write its part of the later one while
+// another is still at the earlier one (docs/memory_model.md, "Without a
 // commit"). The queue begins anew when it ends.
 std::vector<bool> MergesThatMeet(const std::vector<isa::Instruction>& queue) {
   std::vector<bool> meets(queue.size(), false);
@@ -256,11 +260,8 @@ std::vector<ops::DecodedInstruction> DecodeQueues(
           counted[instruction.signal]) {
         instruction.flags |= isa::kFlagRelease;
       }
-      code.push_back(decoder.Decode(instruction, static_cast<uint32_t>(pc)));
-      if (meets[pc]) {
-        uint32_t& in_queue = code.back().head.code;
-        in_queue = ops::WithDirect(in_queue, Direct::kNo);
-      }
+      code.push_back(
+          decoder.Decode(instruction, static_cast<uint32_t>(pc), !meets[pc]));
     }
   }
   return code;

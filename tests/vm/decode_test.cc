@@ -160,39 +160,33 @@ TEST(Decode, WideGemvsAreDirectWithoutANormOnly) {
   EXPECT_EQ(DirectOf(First(program, "L00.down[0]")), Direct::kNo);
 }
 
-// Worker 0's queue of that program with `inserted` after its first merge, of
-// which each merge has `count` elements: which of its merges are direct.
+bool IsMerge(const isa::Instruction& instruction) {
+  return instruction.opcode ==
+         static_cast<uint16_t>(isa::Opcode::kAttentionMerge);
+}
+
+// The first queue of that program with a merge, with `inserted` after it and
+// `count` elements for every merge: which of its merges are direct.
 std::vector<bool> DirectMerges(const std::vector<isa::Instruction>& inserted,
                                uint32_t count) {
   isa::Program program = Qwen();
-  // The one with a merge of layer 0.
-  uint32_t worker = 0;
-  size_t at = 0;
-  const auto is_merge = [](const isa::Instruction& i) {
-    return i.opcode == static_cast<uint16_t>(isa::Opcode::kAttentionMerge);
-  };
-  for (bool found = false; !found; worker += found ? 0 : 1) {
-    const auto& queue = program.queues.at(worker);
-    const auto it = std::find_if(queue.begin(), queue.end(), is_merge);
-    at = static_cast<size_t>(it - queue.begin());
-    found = it != queue.end();
-  }
-  auto& queue = program.queues[worker];
-  queue.insert(queue.begin() + static_cast<std::ptrdiff_t>(at) + 1,
-               inserted.begin(), inserted.end());
+  std::vector<isa::Instruction> queue = *std::find_if(
+      program.queues.begin(), program.queues.end(),
+      [](const auto& q) { return std::any_of(q.begin(), q.end(), IsMerge); });
+  const auto merge = std::find_if(queue.begin(), queue.end(), IsMerge);
+  queue.insert(merge + 1, inserted.begin(), inserted.end());
   for (isa::Instruction& i : queue) {
-    if (!is_merge(i)) continue;
+    if (!IsMerge(i)) continue;
     auto op = isa::DecodeOperands<isa::AttentionMergeOperands>(i);
     op.count = count;
     const isa::Instruction other = isa::Encode(op);
     std::copy(std::begin(other.operands), std::end(other.operands),
               std::begin(i.operands));
   }
-  isa::Program alone = program;
-  alone.queues = {queue};
+  program.queues = {queue};
   std::vector<bool> direct;
-  for (const DecodedInstruction& decoded : Decode(alone)) {
-    if (!is_merge(decoded.instruction)) continue;
+  for (const DecodedInstruction& decoded : Decode(program)) {
+    if (!IsMerge(decoded.instruction)) continue;
     direct.push_back(DirectOf(decoded) == Direct::kMerge);
   }
   return direct;
@@ -202,7 +196,7 @@ std::vector<bool> DirectMerges(const std::vector<isa::Instruction>& inserted,
 TEST(Decode, MergesOfSeveralWarpsAreDirectOnlyApart) {
   const isa::Program program = Qwen();
   const isa::Instruction merge = First(program, "L00.merge").instruction;
-  isa::Instruction idle = First(program, "L00.attn.h0[1]").instruction;
+  const isa::Instruction idle = First(program, "L00.attn.h0[1]").instruction;
   ASSERT_NE(isa::DecodeOperands<isa::AttentionOperands>(idle).alone, 0u);
   const isa::Instruction always = First(program, "L00.attn.h0[0]").instruction;
   const isa::Instruction nop = {};
