@@ -103,6 +103,8 @@ __device__ inline void DeviceAdvance(const isa::AdvanceOperands& op,
   const bool ended =
       IsEos(turn, static_cast<const int32_t*>(at.eos), token, context) &&
       generated;
+  // All lanes have read the prompt's token, or what is written in its place.
+  __syncwarp();
   // What never came must not be shown as a token.
   if (context.thread() != 0 || context.faulty()) return;
   if (!turn.room) {

@@ -52,9 +52,9 @@ class GemvFinish {
     }
     const bool add = epilogue_ == isa::Epilogue::kAdd;
     const bool doubled = epilogue_ == isa::Epilogue::kSiluMul;
-    // (Threads without a row go along.)
-    const uint32_t slot = doubled ? min(2 * panel_, kGroupSlots - 2)
-                                  : min(panel_, kGroupSlots - 1);
+    // (Threads without a row go along with the last panel, whose sums are
+    // there: beyond it may be what the compute warps are writing.)
+    const uint32_t slot = min(panel_, panels - 1) * (doubled ? 2 : 1);
     sums_ = ptx::Kept(
         PartialsBegin(context_.slot()->gemv.chunk, copy) * sizeof(float) +
         (slot * isa::kPanelRows + context_.thread() % isa::kPanelRows) *

@@ -14,7 +14,7 @@ __device__ inline void DeviceHalt(const isa::HaltOperands&,
     const bool program =
         at.stop != nullptr &&
         ptx::LoadRelaxedGpu(static_cast<const uint32_t*>(at.stop)) != 0;
-    context.shared->stop[context.visit % 2] =
+    context.shared->stop[context.pass() % 2] =
         (limit ? kStopLimit : 0) | (program ? kStopProgram : 0);
   }
   // The interpreter's barrier after the body makes `stop` known to all.

@@ -9,6 +9,7 @@
 #include "isa/instruction.h"
 #include "ops/decoded_instruction.h"
 #include "ops/fault.h"
+#include "ops/ptx/barrier.cuh"
 #include "ops/trace_record.h"
 
 // The interpreter is compiled twice, from the same sources: as it is, and with
@@ -110,8 +111,9 @@ struct SharedMemory {
   uint64_t watchdog_ns;
   int64_t first_position;
   uint32_t max_passes;
-  // Halts' broadcasts: kStopProgram, kStopLimit or both. Two, in turn: between
-  // one halt's and the next but one's there are barriers.
+  // Halts' broadcasts: kStopProgram, kStopLimit or both. By pass, two in turn:
+  // between one halt's and the next but one's there is a barrier, the last of
+  // the halt between them, but perhaps none between one's and the next's.
   uint32_t stop[2];
   // Traced kernel, at the slots' indices.
   std::conditional_t<kTraced, InstructionTrace[kInstructionSlots],
@@ -131,8 +133,7 @@ inline constexpr uint32_t kStopLimit = 2;    // the passes are done
 // one and takes longer.
 struct SharedPointer {
   __device__ __forceinline__ operator SharedMemory*() const {
-    extern __shared__ __align__(128) char memory[];
-    return reinterpret_cast<SharedMemory*>(memory);
+    return reinterpret_cast<SharedMemory*>(ptx::DynamicSharedMemory());
   }
   __device__ __forceinline__ SharedMemory* operator->() const { return *this; }
 };

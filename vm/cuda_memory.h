@@ -4,6 +4,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -61,6 +62,11 @@ absl::StatusOr<PinnedPointer<T>> AllocatePinned(uint64_t count,
       cudaHostAlloc(&p, count * sizeof(T), cudaHostAllocMapped), what);
   if (!status.ok()) return status;
   return PinnedPointer<T>(static_cast<T*>(p));
+}
+
+// A word of such memory that a kernel may be writing.
+inline uint64_t LoadMapped(uint64_t* word) {
+  return std::atomic_ref<uint64_t>(*word).load(std::memory_order_relaxed);
 }
 
 // An event to wait for; nothing is recorded in it yet.

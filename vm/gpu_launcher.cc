@@ -154,9 +154,9 @@ absl::Status GpuLauncher::LaunchPass(uint32_t pass, cudaStream_t stream) {
 // nothing.
 absl::Status GpuLauncher::RunByPass(cudaStream_t stream,
                                     const std::function<void()>& meanwhile) {
-  const volatile uint64_t* completed = arguments_.passes;
+  uint64_t* const passes = arguments_.passes;
   for (uint32_t pass = 0; pass < arguments_.max_passes; ++pass) {
-    while (*completed + kPassesAhead <= pass) {
+    while (LoadMapped(passes) + kPassesAhead <= pass) {
       const cudaError_t error = cudaStreamQuery(stream);
       meanwhile();
       if (error == cudaErrorNotReady) continue;
@@ -164,7 +164,7 @@ absl::Status GpuLauncher::RunByPass(cudaStream_t stream,
         return CudaStatus(error, "running the program");
       }
       // All has run that was launched, so what is missing never comes.
-      if (*completed < pass) return absl::OkStatus();
+      if (LoadMapped(passes) < pass) return absl::OkStatus();
     }
     if (absl::Status s = LaunchPass(pass, stream); !s.ok()) return s;
     meanwhile();

@@ -237,8 +237,7 @@ absl::Status GpuMachine::Clear(uint64_t passes) {
 void GpuMachine::Deliver(const RunOptions& options, uint64_t& next) const {
   const auto passes = static_cast<uint64_t>(options.max_passes);
   while (next < passes) {
-    const uint64_t word =
-        *static_cast<const volatile uint64_t*>(ring_.get() + next);
+    const uint64_t word = LoadMapped(ring_.get() + next);
     if (word == 0) return;
     const bool generated = (word & 1) != 0;
     if (generated && options.on_token) {

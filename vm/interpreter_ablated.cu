@@ -26,8 +26,7 @@ int LaunchAblatedInterpreter(const LaunchArguments& arguments, uint32_t workers,
 
 int LaunchIncrement(uint32_t* word, CUstream_st* stream) {
   void* parameters[] = {&word};
-  return cudaLaunchKernel(reinterpret_cast<const void*>(Increment), dim3(1),
-                          dim3(1), parameters, 0, stream);
+  return cudaLaunchKernel(Increment, dim3(1), dim3(1), parameters, 0, stream);
 }
 
 }  // namespace mkvm::vm

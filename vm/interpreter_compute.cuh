@@ -219,7 +219,7 @@ __device__ __forceinline__ void RunDirect(const LaunchArguments& arguments,
     if (context.thread() == 0) Signal(arguments, code, context);
   } else if (direct == ops::Direct::kIdle) {
     // (Whether a gemv before is still under way stays as it is.)
-    TraceDone(context, 0);
+    TraceDone(context, kTraceThread);
     if (context.thread() == 0) Signal(arguments, code, context);
   } else {
     ops::DeviceAttentionMerge(
@@ -260,7 +260,7 @@ __device__ __forceinline__ bool RunWithWaits(const LaunchArguments& arguments,
   bool last = kAblated && (code & ops::kCodeLast) != 0;
   if ((code & ops::kCodeMask) == static_cast<uint32_t>(isa::Opcode::kHalt)) {
     last |= *static_cast<const volatile uint32_t*>(
-                &context.shared->stop[context.visit % 2]) != 0;
+                &context.shared->stop[context.pass() % 2]) != 0;
   }
   // Of a gemv the finishing warps do it.
   if (!open && context.thread() == 0 && !context.block_faulty()) {

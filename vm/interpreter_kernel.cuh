@@ -160,8 +160,8 @@ __device__ Cursor FirstPlace(const LaunchArguments& arguments) {
 
 __global__ void __launch_bounds__(kBlockThreads, 1)
     Interpret(const __grid_constant__ LaunchArguments arguments) {
-  extern __shared__ __align__(128) char memory[];
-  auto* shared = reinterpret_cast<ops::SharedMemory*>(memory);
+  auto* shared =
+      reinterpret_cast<ops::SharedMemory*>(ptx::DynamicSharedMemory());
   const Cursor cursor = FirstPlace(arguments);
   bool over = false;
   if (threadIdx.x == 0) {
@@ -232,13 +232,12 @@ int LaunchThis(const LaunchArguments& arguments, uint32_t workers,
   const uint32_t shared_bytes = SharedBytes(arguments.num_stages);
   if (kAblated && arguments.ablation.part != nullptr) {
     // It waits for earlier launches only: its blocks need not run together.
-    return cudaLaunchKernel(reinterpret_cast<const void*>(Interpret),
-                            dim3(workers), dim3(kBlockThreads), parameters,
-                            shared_bytes, stream);
+    return cudaLaunchKernel(Interpret, dim3(workers), dim3(kBlockThreads),
+                            parameters, shared_bytes, stream);
   }
-  return cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(Interpret),
-                                     dim3(workers), dim3(kBlockThreads),
-                                     parameters, shared_bytes, stream);
+  return cudaLaunchCooperativeKernel(Interpret, dim3(workers),
+                                     dim3(kBlockThreads), parameters,
+                                     shared_bytes, stream);
 }
 
 }  // namespace

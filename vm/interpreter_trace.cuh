@@ -102,7 +102,7 @@ class FetchTracer {
         mine && reads[lane_].ready != 0 ? reads[lane_].ready - fetched : 0;
     const uint32_t last = __reduce_max_sync(0xffffffffu, since);
     const uint32_t who = __ballot_sync(0xffffffffu, mine && since == last);
-    if (lane_ == __ffs(static_cast<int>(who)) - 1) {
+    if (static_cast<int>(lane_) == __ffs(static_cast<int>(who)) - 1) {
       ops::TraceRecord& record = shared_->traces[slot].record;
       record.ready = reads[lane_].ready;
       record.poll_begin = reads[lane_].poll_begin;
@@ -118,7 +118,8 @@ class FetchTracer {
     const uint32_t wait = mine ? waits[lane_].wait : 0;
     const uint32_t longest = __reduce_max_sync(0xffffffffu, wait);
     const uint32_t who = __ballot_sync(0xffffffffu, mine && wait == longest);
-    if (longest != 0 && lane_ == __ffs(static_cast<int>(who)) - 1) {
+    if (longest != 0 &&
+        static_cast<int>(lane_) == __ffs(static_cast<int>(who)) - 1) {
       ops::TraceRecord& record = shared_->traces[slot].record;
       record.stage_wait = longest;
       record.stage_ready = waits[lane_].ready;

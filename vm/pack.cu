@@ -1,13 +1,19 @@
 // Packs weights into panels as they are loaded (ops/panel.h).
 #include <cuda_runtime.h>
 
+#include <algorithm>
+#include <cstdint>
+
 #include "ops/panel.h"
 #include "vm/launch.h"
 
 namespace mkvm::vm {
 namespace {
 
-// One thread packs 8 elements that are contiguous in the packed matrix.
+// One thread packs so many elements at a time, which are contiguous in the
+// packed matrix.
+constexpr uint32_t kPieceElements = 8;
+
 __global__ void Pack(const uint16_t* source, uint64_t row_begin, uint64_t rows,
                      uint64_t columns, uint16_t* destination) {
   const uint64_t tiles = ops::TilesPerPanel(columns);
@@ -19,8 +25,8 @@ __global__ void Pack(const uint16_t* source, uint64_t row_begin, uint64_t rows,
     const uint32_t lane = i % 32;
     const uint64_t tile = ops::TileAtPlace(i / 32 % tiles, columns);
     const uint64_t row = i / 32 / tiles * isa::kPanelRows + lane / 4;
-    alignas(16) uint16_t piece[8];
-    for (uint32_t e = 0; e < 8; ++e) {
+    alignas(16) uint16_t piece[kPieceElements];
+    for (uint32_t e = 0; e < kPieceElements; ++e) {
       // Register e/2 holds half (e/2)%2, columns 4q + 2*(e/4) + e%2.
       const uint64_t column = tile * isa::kPanelTileColumns + e / 2 % 2 * 16 +
                               lane % 4 * 4 + e / 4 * 2 + e % 2;
@@ -36,8 +42,12 @@ __global__ void Pack(const uint16_t* source, uint64_t row_begin, uint64_t rows,
 
 int LaunchPack(const uint16_t* source, uint64_t row_begin, uint64_t rows,
                uint64_t columns, uint16_t* destination, CUstream_st* stream) {
-  Pack<<<1024, 256, 0, stream>>>(source, row_begin, rows, columns, destination);
-  return cudaGetLastError();
+  constexpr uint64_t kThreads = 256, kMostBlocks = 1024;
+  const uint64_t pieces = ops::PackedElements(rows, columns) / kPieceElements;
+  const uint64_t blocks = (pieces + kThreads - 1) / kThreads;
+  void* parameters[] = {&source, &row_begin, &rows, &columns, &destination};
+  return cudaLaunchKernel(Pack, dim3(std::min(blocks, kMostBlocks)),
+                          dim3(kThreads), parameters, 0, stream);
 }
 
 }  // namespace mkvm::vm

@@ -1,12 +1,12 @@
 #include "vm/profiler_range.h"
 
-#if MKVM_HAVE_CUDA
+#if MKVM_HAVE_NVTX
 #include <nvtx3/nvToolsExt.h>
 #endif
 
 namespace mkvm::vm {
 
-#if MKVM_HAVE_CUDA
+#if MKVM_HAVE_NVTX
 
 namespace {
 

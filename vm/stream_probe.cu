@@ -23,7 +23,7 @@ constexpr uint32_t kStagesAt = 128;    // after the barriers
 // without a budget: the copy engine waits for nobody.
 __global__ void __launch_bounds__(32, 1)
     Stream(const char* data, uint64_t stages_in_all, uint32_t num_stages) {
-  extern __shared__ __align__(128) char memory[];
+  char* memory = ptx::DynamicSharedMemory();
   auto* full = reinterpret_cast<uint64_t*>(memory);
   if (threadIdx.x == 0) {
     for (uint32_t i = 0; i < num_stages; ++i) {
@@ -69,9 +69,10 @@ int LaunchStream(const char* data, uint64_t bytes, uint32_t workers,
       cudaFuncSetAttribute(Stream, cudaFuncAttributeMaxDynamicSharedMemorySize,
                            static_cast<int>(shared_bytes));
   if (error != cudaSuccess) return error;
-  Stream<<<workers, 32, shared_bytes, stream>>>(data, bytes / isa::kStageBytes,
-                                                num_stages);
-  return cudaGetLastError();
+  uint64_t stages = bytes / isa::kStageBytes;
+  void* parameters[] = {&data, &stages, &num_stages};
+  return cudaLaunchKernel(Stream, dim3(workers), dim3(32), parameters,
+                          shared_bytes, stream);
 }
 
 }  // namespace mkvm::vm

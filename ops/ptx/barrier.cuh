@@ -7,6 +7,12 @@
 
 namespace mkvm::ptx {
 
+// The block's dynamic shared memory.
+__device__ __forceinline__ char* DynamicSharedMemory() {
+  extern __shared__ __align__(128) char memory[];
+  return memory;
+}
+
 __device__ inline uint32_t SharedAddress(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
