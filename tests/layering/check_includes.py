@@ -12,6 +12,7 @@ import sys
 
 # docs/architecture.md explains why each edge is there, and why no other is.
 EDGES = {
+    "emulation": {"emulation", "ops"},
     "isa": {"isa"},
     "ops": {"ops", "isa"},
     "trace": {"trace", "isa"},

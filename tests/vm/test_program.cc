@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "vm/gpu_machine.h"
 
 namespace mkvm::vm {
 
@@ -266,6 +268,19 @@ std::unique_ptr<Machine> MakeMachine(const isa::Program& program,
   auto machine = CreateCpuMachine(program, options);
   EXPECT_TRUE(machine.ok()) << machine.status();
   return machine.ok() ? *std::move(machine) : nullptr;
+}
+
+bool GpuIsEmulated() {
+  const absl::StatusOr<GpuInfo> info = QueryGpu(0);
+  return info.ok() && info->name == "emulated GPU";
+}
+
+int32_t GpuPasses(int32_t passes) {
+  return GpuIsEmulated() ? std::min(passes, 8 + passes / 50) : passes;
+}
+
+uint32_t GpuWorkers(uint32_t workers) {
+  return GpuIsEmulated() ? std::min(workers, 4u) : workers;
 }
 
 }  // namespace mkvm::vm

@@ -86,6 +86,13 @@ void BindInts(Machine& machine, const std::string& name,
 std::vector<float> ReadFloats(Machine& machine, const std::string& name);
 std::vector<int32_t> ReadInts(Machine& machine, const std::string& name);
 
+// Whether the GPU is the one that the host emulates (docs/emulation.md): it is
+// slow, and its warps lag one another by far more than a GPU's.
+bool GpuIsEmulated();
+// What a test may ask of the GPU that there is: of an emulated one less.
+int32_t GpuPasses(int32_t passes);
+uint32_t GpuWorkers(uint32_t workers);
+
 // CreateCpuMachine, or fails the test.
 std::unique_ptr<Machine> MakeMachine(const isa::Program& program,
                                      const CpuMachineOptions& options = {});
