@@ -274,7 +274,7 @@ __device__ __forceinline__ void ComputeLoop(const LaunchArguments& arguments,
   ops::SharedMemory* shared = context.shared;
   while (true) {
     WaitForSlot(shared, context.visit);
-    // Kept in registers: once the block has committed the slot may change.
+    // Kept in registers: every step of the loop asks for it.
     const ops::SlotHead head = context.slot()->head;
     context.tag = head.tag;
     if constexpr (ops::kTraced) {
