@@ -22,8 +22,8 @@ EDGES = {
     "cli": {"cli", "isa", "ops", "trace", "vm", "model", "scheduler"},
     "bench": {"bench", "isa", "ops", "trace", "vm", "model", "scheduler",
               "cli"},
-    "tests": {"tests", "isa", "ops", "trace", "vm", "model", "scheduler",
-              "cli"},
+    "tests": {"tests", "emulation", "isa", "ops", "trace", "vm", "model",
+              "scheduler", "cli"},
 }
 # Libraries that a folder may not use although others may.
 LIBRARIES = {
