@@ -62,9 +62,14 @@ TEST(Interpretation, ProgramsAreWhatTheySay) {
 TEST(Interpretation, GivesTimesOnTheCpuMachine) {
   for (const int threads : {1, 2}) {
     for (const NopProgram& nops : NopPrograms(Device(), threads)) {
-      const absl::StatusOr<InterpretationRow> row =
-          MeasureNops(nops, Device(), threads, 3, true);
-      ASSERT_TRUE(row.ok()) << row.status();
+      // A difference of two times, which other work on the machine can make
+      // negative now and then, but not always.
+      constexpr int kAttempts = 10;
+      absl::StatusOr<InterpretationRow> row;
+      for (int i = 0; i < kAttempts && (i == 0 || row->ns.max <= 0); ++i) {
+        row = MeasureNops(nops, Device(), threads, 3, true);
+        ASSERT_TRUE(row.ok()) << row.status();
+      }
       EXPECT_EQ(row->samples_ns.size(), 3u);
       EXPECT_LE(row->ns.min, row->ns.median);
       EXPECT_LE(row->ns.median, row->ns.max);
