@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "emulation/device.h"
+#include "emulation/grid.h"
 
 #define __host__
 #define __device__ __attribute__((internal_linkage))
@@ -189,8 +190,7 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel*,
 namespace mkvm::emulation {
 
 // Puts a launch into the stream.
-cudaError_t Enqueue(uint32_t blocks, uint32_t threads, size_t shared_bytes,
-                    std::function<void()> kernel, cudaStream_t stream);
+cudaError_t Enqueue(const Launch& launch, cudaStream_t stream);
 
 template <typename... Arguments, size_t... kIndex>
 std::function<void()> Bind(void (*kernel)(Arguments...), void** arguments,
@@ -205,20 +205,23 @@ std::function<void()> Bind(void (*kernel)(Arguments...), void** arguments,
 template <typename... Arguments>
 cudaError_t cudaLaunchKernel(void (*kernel)(Arguments...), dim3 grid,
                              dim3 block, void** arguments, size_t shared_bytes,
-                             cudaStream_t stream) {
+                             cudaStream_t stream, bool together = false) {
   return mkvm::emulation::Enqueue(
-      grid.x, block.x, shared_bytes,
-      mkvm::emulation::Bind(kernel, arguments,
-                            std::index_sequence_for<Arguments...>()),
+      {.grid = {grid.x, 1, 1},
+       .block = {block.x, 1, 1},
+       .shared_bytes = static_cast<uint32_t>(shared_bytes),
+       .together = together,
+       .kernel = mkvm::emulation::Bind(
+           kernel, arguments, std::index_sequence_for<Arguments...>())},
       stream);
 }
-// (All blocks of a launch always run together.)
 template <typename... Arguments>
 cudaError_t cudaLaunchCooperativeKernel(void (*kernel)(Arguments...), dim3 grid,
                                         dim3 block, void** arguments,
                                         size_t shared_bytes,
                                         cudaStream_t stream) {
-  return cudaLaunchKernel(kernel, grid, block, arguments, shared_bytes, stream);
+  return cudaLaunchKernel(kernel, grid, block, arguments, shared_bytes, stream,
+                          /*together=*/true);
 }
 
 #endif  // MKVM_EMULATION_CUDA_RUNTIME_H_

@@ -12,6 +12,8 @@ namespace mkvm::emulation {
 struct Launch {
   Index grid, block;
   uint32_t shared_bytes = 0;
+  // All blocks are there at the same time; else some of them, then the next.
+  bool together = true;
   std::function<void()> kernel;  // run by every thread
 };
 

@@ -11,8 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "emulation/grid.h"
-
 // What a stream is told to do while it is captured.
 struct CUgraph_st {
   std::vector<mkvm::emulation::Launch> launches;
@@ -113,16 +111,11 @@ cudaError_t Allocate(void** pointer, size_t bytes) {
 
 }  // namespace
 
-cudaError_t Enqueue(uint32_t blocks, uint32_t threads, size_t shared_bytes,
-                    std::function<void()> kernel, cudaStream_t stream) {
-  Launch launch = {.grid = {blocks, 1, 1},
-                   .block = {threads, 1, 1},
-                   .shared_bytes = static_cast<uint32_t>(shared_bytes),
-                   .kernel = std::move(kernel)};
+cudaError_t Enqueue(const Launch& launch, cudaStream_t stream) {
   if (stream != nullptr && stream->capture != nullptr) {
-    stream->capture->launches.push_back(std::move(launch));
+    stream->capture->launches.push_back(launch);
   } else {
-    TheQueue().Add([launch = std::move(launch)] { RunLaunch(launch); });
+    TheQueue().Add([launch] { RunLaunch(launch); });
   }
   return cudaSuccess;
 }

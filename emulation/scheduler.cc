@@ -103,16 +103,17 @@ std::minstd_rand Grid::random_(static_cast<uint32_t>(Seed()));
 
 void* Grid::NextFiber() { return sanitizer_fibers.Get(num_fibers_++); }
 
-Grid::Grid(const Launch& launch) : launch_(launch) {
+Grid::Grid(const Launch& launch, uint32_t first_block, uint32_t num_blocks)
+    : launch_(launch) {
   const uint32_t threads = launch.block.x;
   const uint32_t warps = (threads + kWarpLanes - 1) / kWarpLanes;
   // No lane allocates memory: the sanitizer would see that in it.
-  active_.reserve(uint64_t{launch.grid.x} * warps);
-  copies_.reserve(uint64_t{launch.grid.x} * kMaxCopies);
-  char* stack = stacks.Get(uint64_t{launch.grid.x} * threads);
-  for (uint32_t b = 0; b < launch.grid.x; ++b) {
+  active_.reserve(uint64_t{num_blocks} * warps);
+  copies_.reserve(uint64_t{num_blocks} * kMaxCopies);
+  char* stack = stacks.Get(uint64_t{num_blocks} * threads);
+  for (uint32_t b = 0; b < num_blocks; ++b) {
     auto block = std::make_unique<Block>();
-    block->index = {b, 0, 0};
+    block->index = {first_block + b, 0, 0};
     block->memory =
         std::make_unique<char[]>(launch.shared_bytes + kSharedAlignment);
     const auto address = reinterpret_cast<uintptr_t>(block->memory.get());
@@ -395,10 +396,15 @@ void Grid::Trap(const char* what) const {
 }
 
 void RunLaunch(const Launch& launch) {
-  Grid all(launch);
-  grid = &all;
-  all.Run();
-  grid = nullptr;
+  constexpr uint32_t kResident = 4;
+  const uint32_t at_once =
+      launch.together ? launch.grid.x : std::min(launch.grid.x, kResident);
+  for (uint32_t first = 0; first < launch.grid.x; first += at_once) {
+    Grid blocks(launch, first, std::min(at_once, launch.grid.x - first));
+    grid = &blocks;
+    blocks.Run();
+    grid = nullptr;
+  }
 }
 
 }  // namespace mkvm::emulation

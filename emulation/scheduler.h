@@ -21,10 +21,11 @@ inline constexpr uint64_t kReadingNs = 1;
 // come.
 inline constexpr uint32_t kYieldOneIn = 16;
 
-// A launch: its threads, one at a time, and its bulk copies.
+// Blocks of a launch that are there together: their threads, one at a time, and
+// their bulk copies.
 class Grid {
  public:
-  explicit Grid(const Launch& launch);
+  Grid(const Launch& launch, uint32_t first_block, uint32_t num_blocks);
   void Run();
 
   // ---- by the thread that runs
