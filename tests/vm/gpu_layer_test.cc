@@ -5,7 +5,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -130,16 +129,6 @@ class GpuLayerTest : public ::testing::Test {
   const std::unique_ptr<model::Weights> weights_;
   const std::vector<float> rope_;
 };
-
-double RelativeError(const std::vector<float>& got,
-                     const std::vector<float>& want) {
-  double error = 0, norm = 0;
-  for (size_t i = 0; i < want.size(); ++i) {
-    error += (got[i] - want[i]) * (got[i] - want[i]);
-    norm += want[i] * want[i];
-  }
-  return std::sqrt(error / norm);
-}
 
 void ExpectSame(const std::vector<float>& a, const std::vector<float>& b) {
   ASSERT_EQ(a.size(), b.size());

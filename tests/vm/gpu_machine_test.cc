@@ -5,7 +5,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -233,16 +232,6 @@ Generated Generate(Decoder& decoder, Machine& machine, int32_t most_passes) {
   EXPECT_TRUE(result.ok()) << result.status();
   generated.logits = ReadFloats(machine, "logits");
   return generated;
-}
-
-double RelativeError(const std::vector<float>& got,
-                     const std::vector<float>& want) {
-  double error = 0, norm = 0;
-  for (size_t i = 0; i < want.size(); ++i) {
-    error += (got[i] - want[i]) * (got[i] - want[i]);
-    norm += want[i] * want[i];
-  }
-  return std::sqrt(error / norm);
 }
 
 TEST_F(GpuMachineTest, GpuDecodesAsTheCpuDoes) {

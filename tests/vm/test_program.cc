@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -268,6 +269,16 @@ std::unique_ptr<Machine> MakeMachine(const isa::Program& program,
   auto machine = CreateCpuMachine(program, options);
   EXPECT_TRUE(machine.ok()) << machine.status();
   return machine.ok() ? *std::move(machine) : nullptr;
+}
+
+double RelativeError(const std::vector<float>& got,
+                     const std::vector<float>& want) {
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    error += (got[i] - want[i]) * (got[i] - want[i]);
+    norm += want[i] * want[i];
+  }
+  return std::sqrt(error / norm);
 }
 
 bool GpuIsEmulated() {

@@ -86,6 +86,10 @@ void BindInts(Machine& machine, const std::string& name,
 std::vector<float> ReadFloats(Machine& machine, const std::string& name);
 std::vector<int32_t> ReadInts(Machine& machine, const std::string& name);
 
+// The norm of the difference over the norm of `want`.
+double RelativeError(const std::vector<float>& got,
+                     const std::vector<float>& want);
+
 // Whether the GPU is the one that the host emulates (docs/emulation.md): it is
 // slow, and its warps lag one another by far more than a GPU's.
 bool GpuIsEmulated();
